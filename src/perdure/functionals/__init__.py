@@ -1,0 +1,10 @@
+"""Functionals with known memory: what is to be remembered, exactly."""
+
+from perdure.functionals.airy import airy
+from perdure.functionals.base import LinearFunctional
+from perdure.functionals.combine import stack
+from perdure.functionals.exponential import ExponentialSum, exponential, exponential_sum, oscillating
+from perdure.functionals.polynomial import polynomial
+from perdure.functionals.shift import shift
+
+__all__ = ["ExponentialSum", "LinearFunctional", "airy", "exponential", "exponential_sum", "oscillating", "polynomial", "shift", "stack"]

@@ -1,0 +1,49 @@
+"""The Airy kernel: oscillates up to `offset`, then decays faster than any exponential."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import airy as scipy_airy
+from scipy.special import itairy
+
+from perdure import _checks
+from perdure._typing import Array
+from perdure.functionals.base import LinearFunctional
+from perdure.functionals.quadrature import geometric_mesh, merge
+
+
+class Airy(LinearFunctional):
+    """rho(t) = Ai(t - offset)."""
+
+    def __init__(self, offset: float) -> None:
+        self.offset = _checks.number(offset, "offset")
+
+    def _kernel(self, t: Array) -> Array:
+        return np.asarray(scipy_airy(t - self.offset)[0])[:, None]
+
+    def _kernel_derivative(self, t: Array) -> Array:
+        return np.asarray(scipy_airy(t - self.offset)[1])[:, None]
+
+    def _tail(self, t: Array) -> Array:
+        s = t - self.offset  # itairy integrates from 0: int_0^z for z >= 0, and int_0^|z| of Ai(-u) for the other side
+        positive = itairy(np.maximum(s, 0.0))[0]
+        negative = itairy(np.maximum(-s, 0.0))[2]
+        return np.where(s >= 0, 1 / 3 - positive, 1 / 3 + negative)[:, None]
+
+    def mesh(self) -> Array:
+        """Panels of at most a quarter of the local period 2 pi / sqrt(offset - t), to where Ai is below rounding."""
+        start = min(0.25, 0.5 * np.pi / np.sqrt(max(self.offset, 1.0)))
+        end = max(self.offset, 0.0) + 14.0
+        return merge(np.arange(0.0, end, start), geometric_mesh(start / 8, start), np.array([end]))
+
+    def __repr__(self) -> str:
+        return f"Airy(offset={self.offset:g})"
+
+
+def airy(offset: float = 2.0) -> Airy:
+    """rho(t) = Ai(t - offset), the Airy function of the first kind started `offset` before its turning point.
+
+    >>> airy(offset=0.0).kernel([0.0]).round(6).tolist()  # Ai(0) = 3^(-2/3) / Gamma(2/3)
+    [0.355028]
+    """
+    return Airy(offset)
