@@ -1,0 +1,32 @@
+"""Maps from the trained value to the recurrent eigenvalue: direct, exp, softplus, inverse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perdure import _checks
+from perdure.parametrizations.base import Parametrization
+from perdure.parametrizations.direct import Direct
+from perdure.parametrizations.exp import Exp
+from perdure.parametrizations.inverse import Inverse
+from perdure.parametrizations.softplus import Softplus
+
+BY_NAME: dict[str, type[Parametrization]] = {"direct": Direct, "exp": Exp, "softplus": Softplus, "inverse": Inverse}
+
+
+def get(parametrization: Any, fastest: float | None = None) -> Parametrization:
+    """The parametrisation of that name, or the object itself.
+
+    Args:
+        parametrization: "direct", "exp", "softplus", "inverse", or a `Parametrization`.
+        fastest: the fastest rate it must reach; "inverse" by name then gets b = 1 / (2 fastest).
+    """
+    if isinstance(parametrization, Parametrization):
+        return parametrization
+    name = _checks.choice(parametrization, "parametrization", BY_NAME)
+    if name == "inverse" and fastest is not None:
+        return Inverse(b=0.5 / fastest)
+    return BY_NAME[name]()
+
+
+__all__ = ["Direct", "Exp", "Inverse", "Parametrization", "Softplus", "get"]
