@@ -1,0 +1,6 @@
+"""Decay laws: which law a memory function follows in its tail, with what parameters, and when the data cannot tell."""
+
+from perdure.memory.law.fit import fit_decay
+from perdure.memory.law.result import LAWS, DecayFit
+
+__all__ = ["LAWS", "DecayFit", "fit_decay"]

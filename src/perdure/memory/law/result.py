@@ -1,0 +1,152 @@
+"""What a decay fit returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from perdure._checks import fail as _fail
+from perdure._checks import finite_array, number
+from perdure.memory.law.families import Family
+
+Array = npt.NDArray[Any]
+LAWS = ("exponential", "polynomial", "stretched", "finite", "persistent")
+
+
+@dataclass(frozen=True)
+class DecayFit:
+    """The decay law of a memory function, its parameters, and how sure the data make us.
+
+    Attributes:
+        law: one of `LAWS`, or "undecided".
+        best_law: the likeliest of `LAWS`, also when the data do not suffice to call it.
+        parameters: parameters of `best_law`. Rates in 1/time, scales, time constants and lags in time, amplitudes and levels in the unit of
+            the values (amplitude of t^k e^{-rt}: that unit over time^k).
+        interval: 95 % interval of each parameter.
+        evidence: Akaike weight of each law, summing to 1.
+        window: (first, last) time of the points used.
+        reason: why this law, or what is missing to decide.
+        residual_sd: sd of the log-values about the fit.
+        noise_floor: level under which values were taken for noise.
+        times: sampling times, (T,).
+        envelope: sup_{s >= t} of the values, (T,).
+    """
+
+    law: str
+    best_law: str
+    parameters: dict[str, float]
+    interval: dict[str, tuple[float, float]]
+    evidence: dict[str, float]
+    window: tuple[float, float]
+    reason: str
+    residual_sd: float
+    noise_floor: float
+    times: Array = field(repr=False)
+    envelope: Array = field(repr=False)
+    family: Family = field(repr=False)
+    theta: Array = field(repr=False)
+
+    def predict(self, t: npt.ArrayLike) -> Array:
+        """The fitted law at times `t`, in the unit of the values; same shape as `t`."""
+        with np.errstate(over="ignore"):
+            return np.exp(np.minimum(self.family.curve(self.theta, np.asarray(t, dtype=float)), 700.0))
+
+    @property
+    def half_life(self) -> float:
+        """Time after which the envelope stays below half of its peak."""
+        return self.horizon(0.5)
+
+    def horizon(self, level: float) -> float:
+        """Time after which the envelope stays below `level` times its peak: observed where the data reach, from the fitted law beyond.
+
+        Args:
+            level: fraction of the peak, in (0, 1).
+
+        Returns:
+            A time in the unit of `times`; inf for a memory that persists above `level`.
+
+        Raises:
+            ArgumentError: `level` is not between 0 and 1.
+        """
+        level = number(level, "level")
+        if not 0 < level < 1:
+            raise _fail("level", "between 0 and 1, both excluded", level, "pass the fraction of the peak you call forgotten, for example 0.01")
+        target, t, e = level * float(self.envelope[0]), self.times, self.envelope
+        first = int(np.count_nonzero(e >= target))
+        if first < t.size and target > self.noise_floor:
+            if e[first] <= self.noise_floor:  # between a value and nothing there is no curve to interpolate
+                return float(t[first])
+            share = math.log(e[first - 1] / target) / math.log(e[first - 1] / e[first])
+            return float(t[first - 1] + share * (t[first] - t[first - 1]))
+        return self._extrapolate(math.log(target), float(t[max(0, int(np.count_nonzero(e > self.noise_floor)) - 1)]))
+
+    def _extrapolate(self, log_target: float, start: float) -> float:
+        """First time after `start` at which the fitted law is below exp(log_target), by bisection in log time."""
+
+        def above(t: float) -> bool:
+            return float(self.family.curve(self.theta, np.array([t]))[0]) > log_target
+
+        if not above(start):
+            return start
+        low = high = max(start, float(np.diff(self.times).min()))
+        while above(high):
+            low, high = high, 2 * high
+            if high > 1e200:  # a persistent level, or a power law too slow to matter
+                return math.inf
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if above(middle) else (low, middle)
+        return high
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON."""
+        return {
+            "law": self.law,
+            "best_law": self.best_law,
+            "parameters": dict(self.parameters),
+            "interval": {name: list(pair) for name, pair in self.interval.items()},
+            "evidence": dict(self.evidence),
+            "window": list(self.window),
+            "reason": self.reason,
+            "residual_sd": self.residual_sd,
+            "noise_floor": self.noise_floor,
+            "half_life": self.half_life,
+        }
+
+    def plot(self, ax: Any = None) -> Any:
+        """Envelope and fitted law on logarithmic axes; returns the matplotlib axes."""
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            _, ax = plt.subplots()
+        seen = self.envelope > 0
+        ax.loglog(self.times[seen], self.envelope[seen], ".", label="envelope")
+        inside = (self.times >= self.window[0]) & (self.times <= self.window[1])
+        ax.loglog(self.times[inside], self.predict(self.times[inside]), "-", label=f"{self.best_law} fit")
+        ax.axhline(self.noise_floor, linestyle=":", label="noise floor") if self.noise_floor > 1e-20 * self.envelope[0] else None
+        ax.set(xlabel="time", ylabel="memory", title=self.law)
+        ax.legend()
+        return ax
+
+
+def check_curve(times: Any, values: Any) -> tuple[Array, Array]:
+    """Times and values as float arrays, or an error that says which rule they break."""
+    t, v = finite_array(times, "times"), finite_array(values, "values")
+    if t.ndim != 1 or t.size < 3:
+        raise _fail("times", "one-dimensional with at least three points", t.shape, "measure a longer horizon")
+    if v.shape != t.shape:
+        raise _fail("values", f"of the same shape as `times`, {t.shape}", v.shape, "pass one value a time")
+    if (np.diff(t) <= 0).any():
+        where = int(np.argmax(np.diff(t) <= 0))
+        raise _fail("times", "strictly increasing", t[where : where + 2].tolist(), "sort them and drop repeats")
+    if t[0] < 0:
+        raise _fail("times", "non-negative", float(t[0]), "count time from the moment the input acts")
+    if (v < 0).any():
+        raise _fail("values", "non-negative", float(v.min()), "pass absolute values: a memory function is a size")
+    if not (v > 0).any():
+        raise _fail("values", "above zero somewhere", 0.0, "all values are zero: there is no memory to fit a law to")
+    return t, v
