@@ -45,8 +45,8 @@ def native_dtype(model: Any) -> torch.dtype:
 def frozen(model: Any, dtype: torch.dtype) -> Iterator[Frozen]:
     """A copy of `model` in evaluation mode and `dtype`; afterwards, whatever happened, the model is as it was.
 
-    Complex parameters go to the complex type of the same precision. A module that cannot be copied is run itself, in its own type and with its
-    modes and buffers put back. A plain function is called as it is: a module inside it keeps its mode.
+    Complex parameters go to the complex type of the same precision. A module that cannot be copied is run itself, in its own type, and its
+    modes and buffers are put back. A plain function is called as it is: a module inside it keeps its mode.
 
     Raises:
         ModelError: a parameter or buffer holds NaN or infinity, or has no shape yet (a lazy module).
@@ -93,7 +93,7 @@ def _check(tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if is_lazy(tensor):
             raise ModelError(
-                f"expected argument `model` to be initialised, but got a lazy parameter `{name}`: call the model once on data of the right size"
+                f"expected argument `model` to be initialised, but got a lazy parameter `{name}`: call the model once on data first"
             )
         if (tensor.is_floating_point() or tensor.is_complex()) and not bool(torch.isnan(tensor).logical_not().all()):
             raise ModelError(f"expected argument `model` to have weights without NaN, but got NaN in `{name}`: load or train it anew")

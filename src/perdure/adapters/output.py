@@ -17,8 +17,8 @@ FIELDS = ("logits", "last_hidden_state", "output", "y")
 def unpack(output: Any) -> Tensor:
     """The tensor that holds the output sequence.
 
-    A tensor is taken as it is; of a mapping or an object, the first of the fields `logits`, `last_hidden_state`, `output`, `y` that it has; of any
-    other mapping its first tensor; of a tuple or list, such as (output, state), its first item.
+    A tensor is taken as it is; of a mapping or an object, the first of `logits`, `last_hidden_state`, `output`, `y` that it has; of
+    any other mapping its first tensor; of a tuple or list, such as (output, state), its first item.
 
     Raises:
         ModelError: there is no tensor to be found.
@@ -42,6 +42,6 @@ def unpack(output: Any) -> Tensor:
     if isinstance(output, tuple | list) and output:
         return unpack(output[0])
     raise ModelError(
-        f"expected argument `model` to return a tensor, a tuple that starts with one, or an object with one of the fields {', '.join(FIELDS)}, "
-        f"but got {type(output).__name__}: pass a function that picks the output sequence, such as lambda x: model(x).something"
+        f"expected argument `model` to return a tensor, a tuple that starts with one, or an object with "
+        f"one of {', '.join(FIELDS)}, but got {type(output).__name__}: pass a function that picks it, such as lambda x: model(x).something"
     )

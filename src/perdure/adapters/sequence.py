@@ -49,14 +49,12 @@ class Adapted:
         if y.ndim != 3:
             raise _broken(f"map {layout}", f"an output of shape {tuple(y.shape)} for an input of shape {tuple(given.shape)}", _rank_fix(y))
         if y.shape[:2] != given.shape[:2] or self.output_size not in (None, y.shape[2]):
-            fix = "return one output for each input step; pass batch_first=False (or True) if the model has its first two axes the other way round"
+            fix = "return one output for each input step; pass batch_first=True (or False) if its first two axes are the other way round"
             raise _broken(f"map {layout}, here to {want}", f"an output of shape {tuple(y.shape)}", fix)
         if y.shape[2] == 0:
             raise _broken("have at least one output channel", f"an output of shape {tuple(y.shape)}", "return at least one channel")
         if not y.is_floating_point():
-            raise _broken(
-                "return real floating-point numbers", f"an output of {y.dtype}", "return logits, probabilities or the real part instead"
-            )
+            raise _broken("return real floating-point numbers", f"an output of {y.dtype}", "return logits or the real part instead")
         self.output_size = int(y.shape[2])
         return y.transpose(0, 1) if self._time_first else y
 
@@ -66,11 +64,7 @@ def _broken(rule: str, got: str, fix: str) -> ModelError:
 
 
 def _rank_fix(y: Tensor) -> str:
-    return (
-        "add the channel axis, y.unsqueeze(-1)"
-        if y.ndim == 2
-        else "return one vector for each step, not only the last step's or a score of the whole"
-    )
+    return "add the channel axis, y.unsqueeze(-1)" if y.ndim == 2 else "return one vector for each step, not one for the sequence"
 
 
 def adapt(model: Any, *, input_size: int | None = None, dt: float = 1.0, batch_first: bool | None = None) -> Adapted:
@@ -80,7 +74,7 @@ def adapt(model: Any, *, input_size: int | None = None, dt: float = 1.0, batch_f
         model: a torch module, a functional, or a callable of torch tensors. A callable with an argument `dt` is given it.
         input_size: d_in; None asks the model.
         dt: time between samples, for models that take it.
-        batch_first: whether the model has the batch on axis 0 and time on axis 1; None asks its attribute `batch_first`, and assumes so without one.
+        batch_first: whether the model has the batch on axis 0 and time on axis 1; None asks its attribute `batch_first`; without one, yes.
 
     Returns:
         A callable (B, T, d_in) -> (B, T, d_out) with `input_size` and, after the first call, `output_size`.
@@ -97,7 +91,7 @@ def adapt(model: Any, *, input_size: int | None = None, dt: float = 1.0, batch_f
     """
     if not callable(model):
         raise ArgumentTypeError(
-            f"expected argument `model` to be callable, but got {type(model).__name__}: pass a torch module or a function of a tensor"
+            f"expected argument `model` to be callable, but got {type(model).__name__}: pass a torch module or a function"
         )
     fix = "it counts input channels: the model takes (B, T, input_size)"
     size = infer_input_size(model) if input_size is None else _checks.positive_int(input_size, "input_size", fix)

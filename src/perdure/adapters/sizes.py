@@ -13,7 +13,7 @@ NAMES = ("input_size", "in_features", "in_channels", "d_model", "embed_dim")
 
 
 def input_size(model: Any) -> int:
-    """Number of input channels, from the model's own `input_size`, `in_features`, `in_channels`, `d_model` or `embed_dim`, or its first layer's.
+    """Number of input channels: the `input_size`, `in_features`, `in_channels`, `d_model` or `embed_dim` of the model or its first layer.
 
     A model that takes `inputs_embeds` (a language model) is measured at its embeddings: its size is the embedding dimension.
 
@@ -36,7 +36,7 @@ def input_size(model: Any) -> int:
             if isinstance(size, int) and not isinstance(size, bool) and size > 0:
                 return size
     raise ArgumentError(
-        f"expected argument `input_size` to be given, because {type(model).__name__} does not say how many input channels it has, but got None: "
+        f"expected argument `input_size` to be given, because {type(model).__name__} does not tell how many it takes, but got None: "
         "pass input_size=d, where the model takes (B, T, d)"
     )
 
