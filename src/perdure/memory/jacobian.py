@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -39,8 +42,7 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     direction = torch.ones(1, d).to(background)
     direction[:, 1::2] = -1.0
     secant = _secants(call, background, direction, step)
-    # cuDNN recurrent layers and oneDNN kernels have no forward derivative (cuDNN: no backward either, in evaluation mode)
-    with torch.backends.cudnn.flags(enabled=False), torch.backends.mkldnn.flags(enabled=False):
+    with _plain_kernels():
         try:
             tangent = _tangents(call, background, direction)
             failed = None if tangent is not None else "the output does not follow the input differentiably"
@@ -58,6 +60,23 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     return Derivative(
         values, rounding(eps, largest) * d / (step * dt), (f"derivatives by central differences of step {step:.1e}: {failed}",)
     )
+
+
+@contextmanager
+def _plain_kernels() -> Iterator[None]:
+    """Without cuDNN and oneDNN: their recurrent layers have no forward derivative (and cuDNN's none at all in evaluation mode)."""
+    cudnn: Any = torch.backends.cudnn
+    onednn: Any = torch.backends.mkldnn
+    before = cudnn.enabled, getattr(onednn, "enabled", None)
+    try:
+        cudnn.enabled = False
+        if before[1] is not None:
+            onednn.enabled = False
+        yield
+    finally:
+        cudnn.enabled = before[0]
+        if before[1] is not None:
+            onednn.enabled = before[1]
 
 
 def _norm(derivative, background: Tensor, limit: int) -> Array:

@@ -69,7 +69,8 @@ def memory_function(
         bound: B, largest |x|_inf, in units of the input.
         normalization: "linf" divides by |x|_inf, "affine" by |x|_inf + 1.
         seed: of the search; the global generators are left alone.
-        probes: inputs tried for the sup; None takes max(64, 2 d + 32). A few more rows serve for checks.
+        probes: inputs tried for the sup; None takes 64 for one input channel, else
+            max(256, 2 d + 64). A few more rows serve for checks.
         warmup: steps before the switch of the reversed probe; None takes `horizon`.
         background: input to which the probe is added: None for zeros, "noise" for 8 sequences uniform in [-B, B], or an array (T, d) or
             (N, T, d) at least as long as the probe; the sup over all of them is reported.
@@ -151,7 +152,7 @@ class _Options:
                 part = self._derivative(responder, rng)
                 said += [note for note in part.notes if note not in said]
             else:
-                probes = self.probes or max(64, 2 * call.input_size + 32)
+                probes = self.probes or (64 if call.input_size == 1 else max(256, 2 * call.input_size + 64))
                 part = supremum(responder, self.bound, self.normalization == "affine", probes, rng)
                 exact = exact and part.exact
             values = np.maximum(values, part.values)

@@ -74,7 +74,7 @@ class Responder:
             row, step, channel = torch.argwhere(~torch.isfinite(y))[0].tolist()
             size = float((u[row] - self.background).abs().max())
             raise ModelError(
-                f"expected argument `model` to give finite outputs, but got {float(y[row, step, channel])} at step {step}, channel {channel}, "
+                f"expected argument `model` to give finite outputs, but got {float(y[row, step, channel])} at step {step}, "
                 f"for an input of size {size:g}: the model diverges there; try a smaller `bound` or `horizon`"
             )
         self.largest = max(self.largest, largest)

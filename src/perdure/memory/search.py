@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from perdure._typing import Array
+from perdure.memory.moves import around, between, scaled, spread, starts
 from perdure.memory.response import Responder
 
 SMALLEST = 1e-3  # of min(bound, 1): below, saturating units answer linearly to about 1e-6
 CHANNELS = 64
 BLOCKS = 12
 SIGNAL = 4.0
+STAGES = 6
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,12 @@ class Board:
         return np.maximum(trusted.max(0), loud.max(0)), float(noise.min())
 
     def winners(self, blocks: int) -> Array:
-        """The best inputs at steps spread over the horizon evenly in log time, each once, the most frequent first."""
+        """The best input at each of some steps, spread over the horizon half evenly and half evenly in log time, in order."""
         x, trusted, _ = self.trusted()
-        steps = spread(trusted.shape[1], blocks)
-        order, count = np.unique(trusted[:, steps].argmax(0), return_counts=True)
-        return x[order[np.argsort(-count, kind="stable")]]
-
-
-def spread(steps: int, count: int) -> Array:
-    """At most `count` step indices from 0 to steps - 1, evenly in log time."""
-    return np.unique(np.rint(np.geomspace(1, steps, max(count, 2))).astype(int) - 1)
+        last = trusted.shape[1] - 1
+        steps = np.union1d(spread(last + 1, blocks), np.linspace(0, last, blocks).astype(int))
+        best = trusted[:, steps].argmax(0)
+        return x[best[np.diff(best, prepend=-1) != 0]]
 
 
 def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng: np.random.Generator) -> Sup:
@@ -85,7 +83,7 @@ def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng:
     smallest = SMALLEST * min(bound, 1.0)
     coordinates = d + 1 <= probes
     left = probes - (d + 1 if coordinates else 0)
-    x = _starts(d, left // 2, smallest, bound, rng)
+    x = starts(d, left // 3 if d == 1 else left // 4, smallest, bound, rng)
     corners = np.zeros((0, d))
     if coordinates:
         linear, corners = _coordinates(board, bound, x, rng)
@@ -93,28 +91,20 @@ def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng:
             return linear
     else:
         board.add(x)
-    left -= left // 2
-    ratio = (bound / smallest) ** (1.0 / max(x.shape[0] // 2 - 1, 1)) if d == 1 else 4.0
-    guesses = _scaled(corners, left // 3, smallest, bound, rng) if d > 1 else np.zeros((0, 1))
-    first = (left - guesses.shape[0]) // 2
-    board.add(np.concatenate([guesses, _moves(board, first, ratio**0.5, smallest, bound, rng)]))
-    left -= first + guesses.shape[0]
-    board.add(_moves(board, left, ratio**0.25, smallest, bound, rng))
+    left = max(left - x.shape[0], STAGES)
+    guesses = scaled(corners, left // 3, smallest, bound, rng) if d > 1 else corners[:0]
+    left -= guesses.shape[0]
+    for stage in range(STAGES):
+        count = left // STAGES + (stage < left % STAGES)
+        tried, trusted, _ = board.trusted()
+        more = (
+            between(tried, trusted, count)
+            if d == 1
+            else around(board.winners(max(count // 3, 2)), count, 4 * 0.5**stage, smallest, bound, rng)
+        )
+        board.add(np.concatenate([guesses, more]) if stage == 0 else more)
     values, noise = board.best()
     return Sup(values, noise, False)
-
-
-def _starts(d: int, count: int, smallest: float, bound: float, rng: np.random.Generator) -> Array:
-    """Corners and interior points of the cube, at sizes from `smallest` to `bound`; in one dimension both signs of each size."""
-    if d == 1:
-        sizes = np.geomspace(smallest, bound, max(count // 2, 2))
-        return np.concatenate([-sizes, sizes])[:, None]
-    count = max(count, 4)
-    direction = rng.uniform(-1, 1, (count, d))
-    direction[::2] = np.sign(direction[::2])
-    direction[:2] = [[1.0] * d, [-1.0] * d]
-    sizes = np.geomspace(bound, smallest, (count + 1) // 2).repeat(2)[:count]
-    return direction / np.abs(direction).max(1, keepdims=True) * sizes[:, None]
 
 
 def _coordinates(board: Board, bound: float, extra: Array, rng: np.random.Generator) -> tuple[Sup | None, Array]:
@@ -152,28 +142,3 @@ def _coordinates(board: Board, bound: float, extra: Array, rng: np.random.Genera
     corners = np.sign(partial[:, np.arange(steps.size), channel].T)
     corners[corners == 0] = 1.0
     return None, np.unique(np.concatenate([corners, -corners]), axis=0)
-
-
-def _scaled(corners: Array, count: int, smallest: float, bound: float, rng: np.random.Generator) -> Array:
-    """At most `count` of the corners, at the largest, the smallest and a middle size."""
-    every = np.concatenate([corners * size for size in (bound, smallest, 0.3 * bound)])
-    return every[rng.permutation(every.shape[0])[:count]]
-
-
-def _moves(board: Board, count: int, ratio: float, smallest: float, bound: float, rng: np.random.Generator) -> Array:
-    """`count` inputs around the best so far: larger, smaller, and in two or more dimensions with coordinates flipped or mixed."""
-    d = board.responder.size
-    best = board.winners(max(count // 2, 2))
-    result: list[Array] = []
-    while len(result) < count:
-        for x in best:
-            for size in (ratio, 1 / ratio):
-                result.append(np.clip(x * max(size, smallest / np.abs(x).max()), -bound, bound))
-            if d > 1:
-                some = rng.random(d) < max(1.5 / d, 0.2)
-                result.append(np.where(some, -x, x))
-                other = best[rng.integers(len(best))]
-                mixed = np.where(rng.random(d) < 0.5, x, other / np.abs(other).max() * np.abs(x).max())
-                result.append(mixed * np.abs(x).max() / np.abs(mixed).max())
-        ratio = ratio**0.5
-    return np.array(result[:count]).reshape(count, d)
