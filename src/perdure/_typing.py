@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[Any, Any]  # dtype left open: real or complex, as the docstring says
 ArrayLike = npt.ArrayLike
 
 if TYPE_CHECKING:

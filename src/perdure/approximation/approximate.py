@@ -156,7 +156,7 @@ def _in_parts(target: Combination | Stack, width: int) -> Candidate | None:
     share = (width - sum(exact)) // max(others, 1)
     if share < 1:
         return None
-    return _joined([(_listed(f if size else approximate(f, share)), row) for (f, row), size in zip(_terms(target), exact, strict=True)])
+    return _joined([(_listed(f if isinstance(f, ExponentialSum) else approximate(f, share)), row) for f, row in _terms(target)])
 
 
 def _joined(parts: list[tuple[Candidate, Array]]) -> Candidate:

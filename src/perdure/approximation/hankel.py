@@ -27,6 +27,6 @@ def realise(target: LinearFunctional, span: float, width: int, samples: int = SA
     keep = min(width, int((values > 1e-14 * values[0]).sum()))
     scale = 1.0 / np.sqrt(values[:keep])
     one_step = scale[:, None] * (left[:, :keep].T @ shifted @ right[:keep].T) * scale
-    z = np.linalg.eigvals(one_step).astype(complex)
+    z: Array = np.linalg.eigvals(one_step).astype(complex)
     z = z[(np.abs(z) > 0) & (np.abs(z) < 1) & ~((z.imag == 0) & (z.real < 0))]  # a negative real z is an artefact of sampling
     return -np.log(z) / step

@@ -7,6 +7,8 @@ is reached by iterative reweighting with 1/|residual|.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.optimize import least_squares
 
@@ -88,12 +90,13 @@ class Problem:
                 columns = [
                     *((lam.real[i] * by_rate[:, i, None] * a[i]).real for i in range(n)),
                     *((1j * by_rate[:, i, None] * a[i]).real for i in range(n_real, n)),
-                    *(by_weight[:, i, None].real * np.eye(d)[j] for i in range(n) for j in range(d)),
-                    *(-by_weight[:, i, None].imag * np.eye(d)[j] for i in range(n_real, n) for j in range(d)),
+                    *(np.real(by_weight[:, i, None]) * np.eye(d)[j] for i in range(n) for j in range(d)),
+                    *(-np.imag(by_weight[:, i, None]) * np.eye(d)[j] for i in range(n_real, n) for j in range(d)),
                 ]
                 return np.stack([(root * c).ravel() for c in columns], axis=1)
 
-            x = least_squares(residual, x, jacobian, method="lm" if x.size <= self.data.size else "trf", max_nfev=30).x
+            jac: Any = jacobian
+            x = least_squares(residual, x, jac, method="lm" if x.size <= self.data.size else "trf", max_nfev=30).x
             found = unpack(x)
             error = self.error(*found)
             if error < best_error and np.isfinite(error):
@@ -103,7 +106,8 @@ class Problem:
     def difference(self, rates: Array, weights: Array) -> Array:
         """(rho^ - rho, rho^' - rho', rho^(0) - rho(0)), (2N + 1, d)."""
         decay = np.exp(-np.outer(self.t, rates))
-        return np.concatenate([(decay @ weights).real, (-decay @ (rates[:, None] * weights)).real, weights.sum(0).real[None]]) - self.data
+        model = np.concatenate([decay @ weights, -decay @ (rates[:, None] * weights), np.sum(weights, axis=0, keepdims=True)])
+        return np.real(model) - self.data
 
     def error(self, rates: Array, weights: Array) -> float:
         """The W1 error on the nodes."""

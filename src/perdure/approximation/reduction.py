@@ -15,14 +15,17 @@ keeps that accuracy: slow rates come out right to digits where an eigenvalue rou
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from perdure._typing import Array
 
 
+(_gejsv,) = get_lapack_funcs(("gejsv",), dtype=np.float64)
+
+
 def _accurate_svd(matrix: Array) -> tuple[Array, Array, Array]:
     """U, s, V with high relative accuracy for scaled matrices (LAPACK's preconditioned one-sided Jacobi)."""
-    values, left, right, work, _, info = lapack.dgejsv(matrix, joba=1, jobu=0, jobv=0, jobr=0, jobt=1, jobp=1)
+    values, left, right, work, _, info = _gejsv(matrix, joba=1, jobu=0, jobv=0, jobr=0, jobt=1, jobp=1)
     if info != 0:
         raise np.linalg.LinAlgError(f"dgejsv: info {info}")
     return left, values * (work[0] / work[1]), right
@@ -69,7 +72,7 @@ def reduce_any(rates: Array, coefficients: Array, width: int) -> tuple[Array, Ar
     keep = min(width, int((values > 1e-15 * values[0]).sum()))
     scale = 1.0 / np.sqrt(values[:keep])
     t, w = (p @ right[:keep].T) * scale, (q @ left[:, :keep]) * scale
-    reduced, vectors = np.linalg.eig(w.T @ ((u * rates) @ u.conj().T).real @ t)
+    reduced, vectors = np.linalg.eig(w.T @ np.real((u * rates) @ u.conj().T) @ t)
     return reduced, (c @ t @ vectors)[:, None] * np.linalg.solve(vectors, (w.T @ b.real).astype(vectors.dtype))
 
 

@@ -74,7 +74,8 @@ class ExponentialSum(LinearFunctional):
 
         rho = Re sum_k a_k e^{-lambda_k t}; a mode with Im > 0 is one 2x2 block of two real states. Repeated rates stay separate states.
         """
-        rates, weights = self.rates.astype(complex), self._matrix.astype(complex)
+        rates: Array = self.rates.astype(complex)
+        weights: Array = self._matrix.astype(complex)
         flipped = rates.imag < 0
         used = np.zeros(rates.size, bool)
         out_rates, out_weights = [], []
