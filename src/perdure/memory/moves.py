@@ -73,8 +73,8 @@ def between(x: Array, ratios: Array, count: int) -> Array:
 def around(best: Array, count: int, scale: float, smallest: float, bound: float, rng: np.random.Generator) -> Array:
     """`count` inputs around the `best`, (n, d), one for each stretch of time in order.
 
-    By turns: smaller or larger by up to 1 + 4 `scale`; moved in every direction by up to `scale` of its size; some coordinates flipped or taken from
-    the best of another stretch; between the best of this stretch and of the next, since the worst input moves steadily with time.
+    By turns: smaller or larger by up to 1 + 4 `scale`; moved in every direction by up to `scale` of its size; some coordinates flipped or taken
+    from the best of another stretch; between the best of this stretch and of the next, since the worst input moves steadily with time.
     """
     d = best.shape[1]
     result: list[Array] = []
@@ -92,5 +92,6 @@ def around(best: Array, count: int, scale: float, smallest: float, bound: float,
             result.append(np.where(rng.random(d) < 1 / d, -mixed, mixed))
         else:
             share = rng.uniform(0.2, 0.8)
-            result.append(share * x + (1 - share) * best[(i + 1) % len(best)] + 1e-9 * x)
-    return np.array(result).reshape(count, d)
+            result.append(share * x + (1 - share) * best[(i + 1) % len(best)])
+    moved = np.array(result).reshape(count, d)
+    return np.where(np.abs(moved).max(1, keepdims=True) >= 0.1 * smallest, moved, smallest)  # opposite inputs may have cancelled
