@@ -1,0 +1,175 @@
+"""The perturbation error of a linear model: how far the functional can move when the weights move by at most beta."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from perdure import _checks
+from perdure._typing import Array
+from perdure.errors import ArgumentTypeError
+from perdure.functionals.base import LinearFunctional
+from perdure.functionals.exponential import ExponentialSum
+from perdure.parametrizations import Parametrization, get
+from perdure.stability.ascent import sup
+from perdure.stability.bounds import certificate
+from perdure.stability.curve import PerturbationCurve
+from perdure.stability.network import GROUPS, Network
+from perdure.stability.norm import check_pair, sobolev_distance
+from perdure.stability.sobolev import Nodes, exact
+
+METHODS = ("auto", "exact", "sample")
+BALLS = {
+    "recurrent": "recurrent v in the max norm (a pair: |dv + i dω|)",
+    "input": "input rows in the spectral norm",
+    "readout": "readout in Euclid's norm",
+}
+
+
+def perturbation_error(
+    model: ExponentialSum,
+    target: LinearFunctional,
+    radii: Sequence[float] | Array,
+    *,
+    groups: str | Sequence[str] = "all",
+    method: str = "auto",
+    parametrization: str | Parametrization | None = None,
+    horizon: float | None = None,
+    seed: int = 0,
+    starts: int = 6,
+    perturbations: int = 30,
+) -> PerturbationCurve:
+    r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4), for a linear model.
+
+    The model y = sum_k c_k int e^{-lambda_k s} u_k^T x(t - s) ds has trained values v_k with -Re lambda_k = g(v_k) (its imaginary parts are
+    trained as they are), input rows u_k of unit length and the readout c. Each group moves in a ball of radius beta of its own norm:
+    recurrent in the max norm of v (diagonal stays diagonal: its spectral norm), input in the spectral norm, readout in Euclid's.
+
+    Method "exact" takes the norm in closed form on [0, inf) and searches the sup by ascent from several starts: the norm is exact, the sup a
+    lower bound from a search, bracketed by `upper`. Method "sample" is the protocol of the paper: the largest of some random
+    perturbations of full length (the norm still exact), which shows by how much sampling underestimates.
+
+    Args:
+        model: an exponential sum, for instance from `perdure.approximate`.
+        target: a linear functional of the same input size.
+        radii: beta, increasing, non-negative, in units of the trained values.
+        groups: "all", "recurrent", "input", "readout", or a list of the last three.
+        method: "auto" (= "exact"), "exact" or "sample".
+        parametrization: "direct" (default), "exp", "softplus", "inverse" or a `Parametrization`.
+        horizon: integration time of the norm; None means infinity. On a finite horizon T nothing diverges, which hides the curse of
+            memory for beta < 1/T.
+        seed: for random starts and samples; global generators are left alone.
+        starts: starts of the ascent for each radius; both uniform shifts of all weights are always among them.
+        perturbations: samples a radius for method "sample".
+
+    Returns:
+        A `PerturbationCurve`.
+
+    Raises:
+        ValueError: radii negative or not increasing, unknown names, input sizes that differ, rates outside the map's range.
+        TypeError: a model that is no exponential sum.
+
+    >>> from perdure import functionals as F
+    >>> one = F.exponential(rate=1.0)
+    >>> curve = perturbation_error(one, one, [0.0, 0.5, 1.0], groups="recurrent")
+    >>> curve.error.round(9).tolist()  # 1/0.5 - 1 + 2 (0.5 - 0.25), then no decay at all
+    [0.0, 1.5, inf]
+    >>> curve.divergence_radius
+    1.0
+    >>> perturbation_error(one, one, [1.0], groups="recurrent", parametrization="exp").error.round(3).tolist()
+    [2.513]
+    """
+    check_pair(model, target)
+    if not isinstance(model, ExponentialSum):
+        raise ArgumentTypeError(
+            f"expected argument `model` to be an exponential sum, but got {type(model).__name__}: the weights of a linear model are its "
+            "rates and coefficients; call perdure.approximate(model, width) first"
+        )
+    radii = _checks.radii(radii)
+    names = _groups(groups)
+    method = _checks.choice(method, "method", METHODS)
+    horizon = None if horizon is None else _checks.positive(horizon, "horizon", "pass None for the infinite horizon")
+    starts = _checks.positive_int(starts, "starts", "both uniform shifts and the first gradient step are 3 of them", least=3)
+    perturbations = _checks.positive_int(perturbations, "perturbations")
+    map_ = get("direct" if parametrization is None else parametrization, fastest=float(model.rates.real.max()))
+    method = "sample" if method == "sample" else "exact"
+    nominal = sobolev_distance(model, target, horizon=horizon)
+
+    raw: dict[tuple[str, ...], Array] = {}
+    together = Network(model, map_, names)
+    for chosen in dict.fromkeys([names, *((name,) for name in names)]):
+        network = Network(model, map_, chosen)
+        generator = torch.Generator().manual_seed(int(seed))
+        if method == "exact":
+            raw[chosen] = _ascended(network, target, radii, horizon, starts, generator, nominal)
+        else:
+            raw[chosen] = _sampled(network, target, radii, horizon, perturbations, generator, nominal)
+    for part in raw:  # the ball of one group lies in the product of all
+        if method == "exact":
+            raw[names] = np.maximum(raw[names], raw[part])
+    envelope = {key: np.maximum.accumulate(value) for key, value in raw.items()}
+    return PerturbationCurve(
+        radii=radii,
+        error=envelope[names],
+        raw=raw[names],
+        by_group={name: envelope[(name,)] for name in names},
+        divergence_radius=together.divergence_radius() if horizon is None else float("inf"),
+        upper=certificate(together, nominal, radii),
+        status=f"lower bound of the sup ({'ascent' if method == 'exact' else 'random sampling'}); each norm exact; `upper` bounds it from above",
+        method=method,
+        groups=names,
+        parametrization=type(map_).__name__.lower(),
+        ball="; ".join(BALLS[name] for name in names),
+        horizon=horizon,
+        width=model.width,
+        target_norm=sobolev_distance(target, 0.0 * target, horizon=horizon),
+        seed=int(seed),
+    )
+
+
+def _groups(groups: str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(groups, str):
+        if groups == "all":
+            return GROUPS
+        groups = [groups]
+    chosen = [_checks.choice(name, "groups", ("all", *GROUPS)) for name in groups]
+    if not chosen:
+        raise _checks.fail("groups", "non-empty", list(groups), "use 'all' or some of 'recurrent', 'input', 'readout'")
+    return GROUPS if "all" in chosen else tuple(name for name in GROUPS if name in chosen)
+
+
+def _ascended(
+    network: Network, target: LinearFunctional, radii: Array, horizon: float | None, starts: int, generator: torch.Generator, nominal: float
+) -> Array:
+    result = np.full(radii.shape, nominal)
+    finite = radii < network.divergence_radius() if horizon is None else np.ones(radii.shape, bool)
+    result[~finite] = np.inf
+    moving = np.nonzero(finite & (radii > 0))[0]
+    if moving.size:
+        for i, (_, move, nodes) in zip(moving, sup(network, target, radii[moving], horizon, starts, generator), strict=True):
+            result[i] = exact(network, move, 0, target, nodes, horizon)
+    return result
+
+
+def _sampled(
+    network: Network, target: LinearFunctional, radii: Array, horizon: float | None, perturbations: int, generator: torch.Generator, nominal: float
+) -> Array:
+    """The largest of random perturbations; a sample whose mode stops decaying has infinite norm."""
+    result = np.full(radii.shape, nominal)
+    for i, radius in enumerate(radii):
+        if radius == 0:
+            continue
+        move = network.random(torch.full((perturbations,), float(radius), dtype=torch.float64), generator)
+        rates, _ = network.moved(move)
+        decays = (rates.real > 0).all(1) if rates.is_complex() else (rates > 0).all(1)
+        if horizon is None and not bool(decays.all()):
+            result[i] = np.inf
+            continue
+        alpha = rates.real if rates.is_complex() else rates
+        swing = float(rates.imag.abs().max()) if rates.is_complex() else 0.0
+        slowest = float(alpha.min()) if horizon is None else 1.0 / horizon
+        nodes = Nodes(target, max(slowest, 1e-290), max(float(alpha.max()), 1e-290), swing, horizon)
+        result[i] = max(exact(network, move, k, target, nodes, horizon) for k in range(perturbations))
+    return result
