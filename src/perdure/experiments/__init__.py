@@ -1,0 +1,1 @@
+"""Experiments: one question a file, answered with frozen results that become tables, figures and a page."""
