@@ -73,7 +73,7 @@ def between(x: Array, ratios: Array, count: int) -> Array:
 def around(best: Array, count: int, scale: float, smallest: float, bound: float, rng: np.random.Generator) -> Array:
     """`count` inputs around the `best`, (n, d), one for each stretch of time in order.
 
-    By turns: smaller or larger by up to 1 + 4 `scale`; moved in every direction by up to `scale` of its size; some coordinates flipped or taken
+    By turns: scaled by up to 1 + 4 `scale`; moved in all directions by up to `scale` of its size; with coordinates flipped or taken
     from the best of another stretch; between the best of this stretch and of the next, since the worst input moves steadily with time.
     """
     d = best.shape[1]

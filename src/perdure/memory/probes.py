@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
 from perdure._typing import Float, Tensor
 
 NAMES = ("heaviside", "impulse", "reversed", "jacobian")
@@ -59,9 +61,10 @@ class Probe:
         if self.name == "impulse":
             return z
         if self.name == "heaviside":
-            slopes = z.clone()
-            slopes[:, 1:] -= z[:, :-1]
-            return slopes.div_(self.dt)
+            slopes = torch.empty_like(z)
+            slopes[:, 0] = z[:, 0]
+            torch.sub(z[:, 1:], z[:, :-1], out=slopes[:, 1:])
+            return slopes.div_(self.dt) if self.dt != 1.0 else slopes
         return (z[:, self.warmup :] - z[:, self.warmup - 1 : -1]) / self.dt
 
     def unsettled(self, z: Float[Tensor, "R T o"]) -> float:

@@ -69,7 +69,8 @@ class Responder:
     def _outputs(self, u: Tensor) -> Tensor:
         y = self.call(u)
         y = y.float() if y.dtype in (torch.float16, torch.bfloat16) else y
-        largest = float(y.abs().max())
+        low, high = torch.aminmax(y)
+        largest = max(-float(low), float(high)) if bool(torch.isfinite(low + high)) else np.inf
         if not np.isfinite(largest):
             row, step, channel = torch.argwhere(~torch.isfinite(y))[0].tolist()
             size = float((u[row] - self.background).abs().max())

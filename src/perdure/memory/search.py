@@ -44,7 +44,8 @@ class Board:
     def keep(self, x: Array, slopes: torch.Tensor) -> None:
         """Take in slopes, (R, T, o), measured for rows x: the largest over output channels counts."""
         self.x.append(x)
-        self.ratios.append(slopes.abs().amax(-1).cpu().double().numpy() / self.size(x)[:, None])
+        low, high = torch.aminmax(slopes, dim=-1)
+        self.ratios.append(torch.maximum(-low, high).cpu().double().numpy() / self.size(x)[:, None])
 
     def size(self, x: Array) -> Array:
         """What slopes are divided by: |x|_inf, or |x|_inf + 1."""

@@ -1,0 +1,87 @@
+"""The stand-in for the model: what it is, and that the model never notices."""
+
+import pytest
+import torch
+from torch import nn
+
+from perdure.adapters.frozen import frozen, native_dtype
+from perdure.errors import ModelError
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor([1 + 2j, 3 - 1j], dtype=torch.complex64))
+        self.register_buffer("count", torch.zeros(2, dtype=torch.int64))
+        self.scale = nn.Parameter(torch.ones(2))
+
+
+def test_copy_is_double_and_keeps_complex_and_integer_tensors():
+    model = Complex()
+    with frozen(model, torch.float64) as twin:
+        assert twin.model is not model
+        assert twin.model.rate.dtype == torch.complex128
+        assert twin.model.rate[0].item() == 1 + 2j
+        assert twin.model.count.dtype == torch.int64
+        assert twin.model.scale.dtype == torch.float64
+        assert not twin.model.training
+        assert not twin.model.scale.requires_grad
+    assert model.training
+    assert model.rate.dtype == torch.complex64
+
+
+class Uncopyable(nn.Module):
+    """Writes to a buffer whenever called."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(1, 2).eval()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.head(self.drop(x))
+
+    def __deepcopy__(self, memo):
+        raise RuntimeError("there is one of me only")
+
+
+def test_a_model_that_cannot_be_copied_is_put_back():
+    model = Uncopyable()
+    with pytest.raises(KeyError), frozen(model, torch.float64) as twin:
+        assert twin.model is model
+        assert twin.dtype == torch.float32
+        assert "one of me" in twin.notes[0]
+        assert not model.drop.training
+        model(torch.ones(1, 1, 1))
+        raise KeyError
+    assert model.training
+    assert model.drop.training
+    assert not model.head.training
+    assert model.calls == 0
+
+
+def test_bound_methods_are_copied_with_their_module():
+    model = nn.Linear(2, 3)
+    with frozen(model.forward, torch.float64) as twin:
+        assert twin.model(torch.ones(1, 1, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_native_dtype():
+    assert native_dtype(nn.Linear(1, 1).bfloat16()) == torch.bfloat16
+    assert native_dtype(lambda x: x) == torch.get_default_dtype()
+
+
+def test_weights_that_make_no_sense_are_named():
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with torch.no_grad():
+        model[1].bias[0] = float("nan")
+    with pytest.raises(ModelError, match=r"NaN in `1\.bias`"), frozen(model, torch.float64):
+        pass
+    with torch.no_grad():
+        model[1].bias[0] = float("inf")
+    with pytest.raises(ModelError, match=r"infinity in `1\.bias`"), frozen(model, torch.float64):
+        pass
+    with pytest.raises(ModelError, match="lazy parameter"), frozen(nn.LazyLinear(3), torch.float64):
+        pass
