@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     direction = torch.ones(1, d).to(background)
     direction[:, 1::2] = -1.0
     secant = _secants(call, background, direction, step)
+    _load()
     with _plain_kernels():
         try:
             tangent = _tangents(call, background, direction)
@@ -60,6 +62,13 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     return Derivative(
         values, rounding(eps, largest) * d / (step * dt), (f"derivatives by central differences of step {step:.1e}: {failed}",)
     )
+
+
+def _load() -> None:
+    """The first dual tensor makes torch load its decompositions, which in some versions warn about torch's own deprecated parts."""
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        forward_ad.make_dual(torch.zeros(1), torch.zeros(1))
 
 
 @contextmanager

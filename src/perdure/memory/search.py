@@ -14,7 +14,7 @@ from perdure.memory.response import Responder
 SMALLEST = 1e-3  # of min(bound, 1): below, saturating units answer linearly to about 1e-6
 CHANNELS = 64
 BLOCKS = 12
-SIGNAL = 4.0
+SIGNAL = 50.0  # noise floors: less is noise of a small input, which a sup would pick up
 STAGES = 6
 
 
