@@ -117,19 +117,29 @@ def memory_function(
     shape = Probe("impulse" if probe == "jacobian" else probe, horizon, dt, (warmup or horizon) if probe == "reversed" else 0)
     adapt(model, input_size=input_size, dt=dt, batch_first=batch_first)  # bad arguments are reported before any work
     options = _Options(shape, probe, bound, normalization, seed, probes, background, input_size, batch_first)
-    with isolated(seed), torch.inference_mode(False), torch.no_grad():
-        native = native_dtype(model)
-        with frozen(model, dtype) as twin:
-            try:
-                return options.measure(twin, twin.notes)
-            except (RuntimeError, TypeError) as error:
-                if isinstance(error, PerdureError) or twin.dtype == native:
-                    error.add_note("raised while perdure.memory_function called the model")
-                    raise
-                reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        note = f"measured in {native}, because in {dtype} the model raises: {reason}"
-        with frozen(model, native) as twin:
-            return options.measure(twin, (*twin.notes, note))
+    try:
+        with isolated(seed), torch.inference_mode(False), torch.no_grad():
+            return _in_some_type(model, dtype, options)
+    except PerdureError:
+        raise
+    except Exception as error:
+        error.add_note("raised while perdure.memory_function called the model")
+        raise
+
+
+def _in_some_type(model: Any, dtype: torch.dtype, options: _Options) -> MemoryFunction:
+    """The measurement in `dtype`, or where the model raises in that type, in its own."""
+    native = native_dtype(model)
+    with frozen(model, dtype) as twin:
+        try:
+            return options.measure(twin, twin.notes)
+        except (RuntimeError, TypeError) as error:
+            if isinstance(error, PerdureError) or twin.dtype == native:
+                raise
+            reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+    note = f"measured in {native}, because in {dtype} the model raises: {reason}"
+    with frozen(model, native) as twin:
+        return options.measure(twin, (*twin.notes, note))
 
 
 class _Options:
