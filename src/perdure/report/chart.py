@@ -20,7 +20,7 @@ class Series:
     Attributes:
         label: in the legend; "" keeps it out.
         x: (N,).
-        y: (N,); points that are not finite are left out.
+        y: (N,); NaN breaks the line.
         tone: place on the colour scale in [0, 1], or None for the colour of the text.
         line: one of `LINES`, or None for points alone.
         marker: one of `MARKERS` or "triangle-up", or None for a line alone.

@@ -38,18 +38,20 @@ def panel_chart(panel: Panel) -> Chart:
         shown = np.isfinite(curve.error) & (curve.relative <= TOP)
         x = np.where(curve.radii == 0, zero_at, curve.radii)[shown]
         y = np.maximum(curve.relative[shown], 1e-6)
-        series.append(Series(f"m = {m}", x, y, tone, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]))
         bottom.append(float(y.min()))
         last.append(float(x.max()))
+        if curve.radii[0] == 0:  # no line across the break of the axis
+            x, y = np.insert(x, 1, np.nan), np.insert(y, 1, np.nan)
+        series.append(Series(f"m = {m}", x, y, tone, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]))
         if math.isfinite(curve.divergence_radius):
             at = np.array([curve.divergence_radius])
-            series.append(Series("", at, np.array([TOP]), tone, None, "triangle-up", f"m = {m}: infinite from β = {curve.divergence_radius:.3g} on"))
+            series.append(Series("", at, np.array([0.75 * TOP]), tone, None, "triangle-up", f"m = {m}: infinite from β = {curve.divergence_radius:.3g} on"))
             last.append(curve.divergence_radius)
     right = max(last) * 2
     low = 10.0 ** math.floor(math.log10(min(bottom)) + 1e-9)
     diverging = any(math.isfinite(c.divergence_radius) for c in panel.curves.values())
     caption = f"Target ρ(t) = {pretty(panel.kernel)}, map {panel.parametrization}. {PROTOCOL}"
-    caption += " Triangles on the top edge: the error is infinite from there on." if diverging else ""
+    caption += " Triangles near the top edge: the error is infinite from there on." if diverging else ""
     if low == 1e-6:
         caption += " Errors below 1e-6 are drawn there."
     ticks = ((zero_at, "0"), *decades(float(first[first > 0][0]), right))
@@ -99,9 +101,9 @@ def co2_charts(result: CO2Result) -> list[Chart]:
     series = [Series("observed", years, frame["observed"].to_numpy(), None, "solid")]
     for model, tone, line in zip(result.models, (0.2, 0.9), ("dash", "dot"), strict=False):
         series.append(Series(model.name, years, frame[model.name].to_numpy(), tone, line))
-    caption = f"The last three of {result.record.inputs.size - result.record.split} held-out weeks' worth of one-week-ahead predictions."
     caption = f"One-week-ahead predictions over the last {len(frame)} of {result.record.inputs.size - result.record.split} held-out weeks."
-    charts = [Chart("forecast", "weekly CO₂ at Mauna Loa, one week ahead", "year", "CO₂ (ppm)", tuple(series), caption)]
+    ticks = tuple((float(year), str(year)) for year in range(math.ceil(years[0]), math.floor(years[-1] + 0.05) + 1))
+    charts = [Chart("forecast", "weekly CO₂ at Mauna Loa, one week ahead", "year", "CO₂ (ppm)", tuple(series), caption, x_ticks=ticks)]
     return charts + [memory_chart(model.name, model.memory, model.law) for model in result.models]
 
 

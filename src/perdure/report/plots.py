@@ -74,8 +74,6 @@ def draw(chart: Chart, ax: Axes) -> None:
     if chart.x_ticks:
         ax.set_xticks([at for at, _ in chart.x_ticks], [text for _, text in chart.x_ticks])
         ax.minorticks_off()
-    else:
-        ax.ticklabel_format(axis="x", useOffset=False) if not chart.x_log else None
     if chart.zero_at is not None:  # a broken axis: left of the line is beta = 0
         ax.axvline(chart.zero_at * 1.8, color="0.7", lw=0.8, ls=(0, (2, 2)))
     if any(series.label for series in chart.series):
@@ -83,12 +81,11 @@ def draw(chart: Chart, ax: Axes) -> None:
 
 
 def _draw_series(series: Series, ax: Axes) -> None:
-    keep = np.isfinite(series.x) & np.isfinite(series.y)
     shade = "0.15" if series.tone is None else colour(series.tone)
-    every = max(1, int(keep.sum()) // 24)
+    every = max(1, series.x.size // 24)
     ax.plot(
-        series.x[keep],
-        series.y[keep],
+        series.x,
+        series.y,
         color=shade,
         linestyle=LINE[series.line] if series.line else "",
         marker=MARKER[series.marker] if series.marker else None,
@@ -97,7 +94,6 @@ def _draw_series(series: Series, ax: Axes) -> None:
         markerfacecolor=shade if series.line else "none",
         linewidth=1.5,
         label=series.label or "_",
-        clip_on=series.marker != "triangle-up",
         zorder=3,
     )
 

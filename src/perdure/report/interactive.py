@@ -1,0 +1,65 @@
+"""Charts as plotly specifications; colours are left to the page, which knows whether it is light or dark."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from perdure.report.chart import Chart, Series, colour
+
+SYMBOL = {"triangle-up": "triangle-up-open", "triangle-down": "triangle-down"}
+
+
+def specification(chart: Chart) -> dict[str, Any]:
+    """Traces and layout for `Plotly.newPlot`, with light and dark colour of each trace in its `meta`; valid as strict JSON."""
+    x_axis: dict[str, Any] = {"title": {"text": chart.x_label}, "type": "log" if chart.x_log else "linear"}
+    y_axis: dict[str, Any] = {"title": {"text": chart.y_label}, "type": "log" if chart.y_log else "linear", "exponentformat": "power"}
+    if chart.y_log:
+        y_axis["dtick"] = max(1, _decades(chart) // 6)
+    for axis, limits, log in ((x_axis, chart.x_range, chart.x_log), (y_axis, chart.y_range, chart.y_log)):
+        if limits:
+            axis["range"] = [math.log10(v) for v in limits] if log else list(limits)
+    if chart.x_ticks:
+        x_axis |= {"tickmode": "array", "tickvals": [at for at, _ in chart.x_ticks], "ticktext": [text for _, text in chart.x_ticks]}
+    layout: dict[str, Any] = {"xaxis": x_axis, "yaxis": y_axis}
+    if chart.zero_at is not None:
+        at = chart.zero_at * 1.8
+        line = {"width": 1, "dash": "dot"}
+        layout["shapes"] = [{"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": 0, "y1": 1, "line": line}]
+    return {"name": chart.name, "data": [_trace(s, chart) for s in chart.series], "layout": layout}
+
+
+def _trace(series: Series, chart: Chart) -> dict[str, Any]:
+    x, y = series.x, series.y
+    step = max(1, x.size // 40) if series.line is None and x.size > 60 else 1
+    mode = "+".join(name for name, used in (("lines", series.line), ("markers", series.marker)) if used)
+    trace: dict[str, Any] = {
+        "x": _plain(x[::step]),
+        "y": _plain(y[::step]),
+        "name": series.label,
+        "mode": mode,
+        "showlegend": bool(series.label),
+        "meta": None if series.tone is None else {"light": colour(series.tone), "dark": colour(series.tone, dark=True)},
+        "hovertemplate": series.hover + "<extra></extra>" if series.hover else f"%{{x:.4g}}, %{{y:.3g}}<extra>{series.label}</extra>",
+    }
+    if series.line:
+        trace["line"] = {"dash": series.line, "width": 2}
+    if series.marker:
+        symbol = SYMBOL.get(series.marker, series.marker)
+        trace["marker"] = {"symbol": symbol if series.line else symbol.removesuffix("-open") + "-open", "size": 9 if "up" in symbol else 7}
+    if len(chart.series) == 1:
+        trace["showlegend"] = False
+    return trace
+
+
+def _plain(values: Any) -> list[float | None]:
+    return [float(v) if math.isfinite(v) else None for v in values]
+
+
+def _decades(chart: Chart) -> int:
+    """How many powers of ten the y axis spans."""
+    low, high = chart.y_range or (
+        min(float(s.y[s.y > 0].min()) for s in chart.series if (s.y > 0).any()),
+        max(float(s.y[s.y > 0].max()) for s in chart.series if (s.y > 0).any()),
+    )
+    return math.ceil(math.log10(high / low))
