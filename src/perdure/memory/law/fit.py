@@ -3,190 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares
-from scipy.special import log_ndtr
-from scipy.stats import t as student
 
 from perdure._checks import fail, number, positive_int
 from perdure.memory.law.families import Exponential, Family, Finite, Persistent, Polynomial, Stretched
-from perdure.memory.law.result import LAWS, DecayFit, check_curve
+from perdure.memory.law.likelihood import Fit, correlation, cost, evidence, interval, polish
+from perdure.memory.law.result import DecayFit, check_curve
 from perdure.memory.law.window import Curve, Sample, cut_sample, prepare, windows
 
 Array = npt.NDArray[Any]
 
 LEAST_POINTS = 8
 LEAST_DROP = math.log(10.0)
-LEAST_VARIANCE = 0.5  # relative to the assumed one: the data are never trusted more than this
-SILENT_SD = 0.5  # nats a law may exceed the noise floor by where nothing is seen, before that counts against it
-FLAT = 0.02  # a fit that falls by less than 2 % over the second half of its window is a level and not a decay
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """One law on one sample: parameters and minus twice the log-likelihood."""
-
-    family: Family
-    theta: Array
-    residual: Array  # in units of the assumed sd, visible points only
-    cost: float
-
-    @property
-    def misfit(self) -> float:
-        """Mean square of the whitened residuals: about 1, or less, for a law that fits."""
-        return float(np.mean(self.residual**2))
-
-
-def _cost(family: Family, theta: Array, sample: Sample) -> _Fit:
-    """Minus twice the log-likelihood: Gaussian for visible points, censored (Tobit) where nothing is seen."""
-    residual = (sample.y - family.curve(theta, sample.t)) / np.sqrt(sample.v)
-    n = residual.size
-    variance = max(float(residual @ residual) / n, LEAST_VARIANCE)
-    cost = n * math.log(variance) + float(residual @ residual) / variance
-    if sample.silent.size:
-        cost += -2.0 * float(np.sum(log_ndtr(_margin(family, theta, sample, variance))))
-    return _Fit(family, theta, residual, cost)
-
-
-def _margin(family: Family, theta: Array, sample: Sample, variance: float) -> Array:
-    """How far under the noise floor a law lies at the silent times, in sds (capped, so that its normal tail stays finite)."""
-    sd = math.sqrt(SILENT_SD**2 + variance * float(np.median(sample.v)))
-    return np.clip((sample.log_floor - family.curve(theta, sample.silent)) / sd, -1e4, 1e4)
-
-
-def _polish(family: Family, theta: Array, sample: Sample) -> _Fit:
-    """Refine a starting point by least squares in log space; silent times join in only where the law says there should be something to see."""
-    low, high = (np.array(b) for b in family.bounds(sample))
-    theta = np.clip(theta, np.where(np.isfinite(low), low + 1e-9 * np.abs(low), low), np.where(np.isfinite(high), high - 1e-9 * np.abs(high), high))
-    root = np.sqrt(sample.v)
-
-    def solve(start: Array, variance: float | None) -> Array:
-        sd = 1.0 if variance is None else math.sqrt(variance)
-
-        def residual(x: Array) -> Array:
-            r = (family.curve(x, sample.t) - sample.y) / (root * sd)
-            if variance is None:
-                return r
-            return np.concatenate([r, np.sqrt(-2.0 * log_ndtr(_margin(family, x, sample, variance)))])
-
-        def jacobian(x: Array) -> Array:
-            return family.jacobian(x, sample.t) / root[:, None]
-
-        jac: Any = jacobian if variance is None else "2-point"
-        result = least_squares(residual, start, jac=jac, bounds=(low, high), x_scale="jac", max_nfev=40, ftol=1e-10, xtol=1e-10, gtol=1e-10)
-        return result.x
-
-    if not isinstance(family, Exponential | Finite) and sample.t.size > 3:  # these two are linear: their start is their optimum
-        theta = solve(theta, None)
-    best = _cost(family, theta, sample)
-    if isinstance(family, Finite) or not sample.silent.size:
-        return best
-    for _ in range(3):
-        variance = max(best.misfit, LEAST_VARIANCE)
-        if float(np.min(_margin(family, best.theta, sample, variance))) > -1.0:
-            break
-        trial = _cost(family, solve(best.theta, variance), sample)
-        if trial.cost > best.cost - 1e-3:
-            break
-        best = trial
-    return best
-
-
-def _families(sample: Sample, max_order: int) -> list[Family]:
-    origin = float(sample.t[0])
-    return [*(Exponential(k) for k in range(max_order + 1)), Polynomial(), Stretched(), Persistent(origin)]
-
-
-def _pulse(sample: Sample, curve: Curve) -> _Fit | None:
-    """A fall that speeds up all the way down (quadratic in log space, like a Gaussian pulse): finite without a sharp end."""
-    if curve.oscillates or sample.t.size < 5 or sample.drop < math.log(100.0):
-        return None
-    family = Finite(float(sample.t[-1]), degree=2)
-    theta = family.start(sample)
-    bend = -theta[2] * float(np.ptp(sample.t)) ** 2
-    if bend < 0.5 * sample.drop:
-        return None
-    low = int(np.count_nonzero(curve.envelope >= 0.01 * curve.peak))  # for a pulse without a sharp end, `lag` is where 1 % is left
-    return _cost(Finite(float(curve.times[min(low, curve.times.size - 1)]), degree=2), theta, sample)
-
-
-def _choose_window(curve: Curve, max_order: int) -> tuple[Sample, list[_Fit]]:
-    """The earliest window in which some law fits to within twice the assumed variance; else the one where the best law fits best."""
-    choices: list[tuple[float, Sample, _Fit | None]] = []
-    for sample in windows(curve):
-        if sample.t.size < 3:
-            break
-        pulse = _pulse(sample, curve)
-        fits = [_cost(f, f.start(sample), sample) for f in _families(sample, max_order)] + ([pulse] if pulse else [])
-        choices.append((min(f.misfit for f in fits), sample, pulse))
-        if choices[-1][0] <= 2.0:
-            break
-    if not choices:
-        raise fail("values", "above the noise floor at three times or more", int(curve.stop), "measure with a finer dt, or pass a lower noise_floor")
-    _, sample, pulse = choices[-1] if choices[-1][0] <= 2.0 else min(choices, key=lambda c: c[0])
-    return sample, [pulse] if pulse else []
-
-
-def _correlation(residual: Array) -> float:
-    """Lag-one autocorrelation of whitened residuals, in [0, 0.95]; residuals far below the assumed sd are rounding and count as uncorrelated."""
-    if residual.size < 3:
-        return 0.0
-    r = residual - residual.mean()
-    return float(np.clip(r[1:] @ r[:-1] / (r @ r + 0.02 * r.size), 0.0, 0.95))
-
-
-def _evidence(fits: list[_Fit], factor: float, silent_matters: bool) -> tuple[dict[str, float], dict[str, _Fit]]:
-    """Akaike weights by law, from costs scaled by the effective fraction of independent points."""
-    best: dict[str, _Fit] = {}
-    for f in fits:
-        law = f.family.law
-        if law not in best or f.cost < best[law].cost:
-            best[law] = f
-    costs = {law: factor * f.cost for law, f in best.items()}
-    lowest = min(costs.values())
-    raw = {law: math.exp(-0.5 * min(costs.get(law, math.inf) - lowest, 1400.0)) if law in costs else 0.0 for law in LAWS}
-    total = sum(raw.values())
-    return {law: w / total for law, w in raw.items()}, best
-
-
-def _is_flat(fit: _Fit, sample: Sample) -> bool:
-    ends = np.array([0.5 * (sample.t[0] + sample.t[-1]), sample.t[-1]])
-    drop = -np.diff(fit.family.curve(fit.theta, ends))
-    return bool(drop[0] < FLAT)
-
-
-def _interval(fit: _Fit, sample: Sample, correlation: float) -> dict[str, tuple[float, float]]:
-    """95 % intervals: Student's t times the sd from the least-squares covariance, widened for residual autocorrelation.
-
-    With lag-one autocorrelation c, n points count as n (1 - c) / (1 + c): sds grow by sqrt((1 + c) / (1 - c)) and so does the number of degrees
-    of freedom shrink. Parameters fitted as logarithms get asymmetric intervals.
-    """
-    family, theta, n = fit.family, fit.theta, sample.t.size
-    if isinstance(family, Finite):
-        return {}
-    jacobian = family.jacobian(theta, sample.t) / np.sqrt(sample.v)[:, None]
-    free = max(n * (1 - correlation) / (1 + correlation) - theta.size, 1.0)
-    scale = float(fit.residual @ fit.residual) / max(n - theta.size, 1) * (1 + correlation) / (1 - correlation)
-    unit = np.linalg.norm(jacobian, axis=0) + 1e-300
-    covariance = np.linalg.pinv((jacobian / unit).T @ (jacobian / unit), rcond=1e-12) / np.outer(unit, unit)
-    half = float(student.ppf(0.975, free)) * np.sqrt(scale * np.maximum(np.diag(covariance), 0.0))
-    names = {"exponential": ("amplitude", "rate"), "polynomial": ("amplitude", "power", "scale"), "stretched": ("amplitude", "time_constant", "exponent"),
-             "persistent": ("level", "amplitude", "rate")}[family.law]  # fmt: skip
-    result: dict[str, tuple[float, float]] = {}
-    for i, name in enumerate(names):
-        ends = []
-        for sign in (-1.0, 1.0):
-            moved = theta.copy()
-            moved[i] += sign * float(half[i])
-            ends.append(family.natural(moved, sample)[name])
-        result[name] = (min(ends), max(ends))
-    if isinstance(family, Exponential):
-        result["order"] = (float(family.order), float(family.order))
-    return result
 
 
 def fit_decay(
@@ -203,8 +34,8 @@ def fit_decay(
     * finite: nothing is left after a lag, or a fall that speeds up all the way (a pulse at a delay).
 
     Samples below the noise floor are not memory: they enter only as "at most this" (a censored likelihood), so a law that still predicts
-    something visible there loses weight, and one that has sunk below does not. Where values swing below half of their envelope, the peaks are
-    fitted, one a swing; otherwise the log-values, averaged in at most 64 bins that are even in linear and in logarithmic time.
+    something visible there loses weight, and one that has sunk below does not. Where values swing below half of their envelope, the
+    peaks are fitted, one a swing; otherwise the log-values, averaged in at most 64 bins, even in linear and in logarithmic time.
 
     Args:
         times: sampling times, (T,), strictly increasing, from the moment the input acts; any unit.
@@ -230,8 +61,8 @@ def fit_decay(
     'the memory falls by a factor of 2.46 within the window: a factor of 10 is needed to tell laws apart (measure a longer horizon)'
 
     Reference:
-        Wang, Li & Li, "Inverse Approximation Theory for Nonlinear Recurrent Neural Networks", ICLR 2024, Definition 3.2 (decay is a statement
-        about the tail); Burnham & Anderson, "Model Selection and Multimodel Inference", 2002, section 2.9 (Akaike weights).
+        Wang, Li & Li, "Inverse Approximation Theory for Nonlinear Recurrent Neural Networks", ICLR 2024, section 3 (decaying memory is a
+        statement about the tail); Burnham & Anderson, "Model Selection and Multimodel Inference", 2002, section 2.9 (Akaike weights).
     """
     t, v = check_curve(times, values)
     if not 0.5 <= number(threshold, "threshold") < 1:
@@ -242,44 +73,85 @@ def fit_decay(
     with np.errstate(over="ignore", under="ignore"):
         curve = prepare(t, v, None if noise_floor is None else float(noise_floor))
         if curve.stop == 0:
-            raise fail("values", "above the noise floor somewhere", curve.peak, f"all values are within the noise ({curve.floor:.3g}): a law would be fitted to noise")
+            fix = f"all values are within the noise ({curve.floor:.3g}), and a law would be fitted to noise"
+            raise fail("values", "above the noise floor somewhere", curve.peak, fix)
         return _decide(curve, threshold, max_order)
 
 
 def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
-    cut = cut_sample(curve)
-    if cut is not None:
-        sample, fits = cut, [_cut_fit(cut, curve)]
+    """Choose the window, fit every law there, weigh, and word the verdict."""
+    sample = cut_sample(curve)
+    if sample is not None:
+        fits = [_cut(sample, curve)]
     else:
         sample, fits = _choose_window(curve, max_order)
     if sample.t.size >= 3:
-        fits += [_polish(f, f.start(sample), sample) for f in _families(sample, max_order)]
-    leader = min(fits, key=lambda f: f.cost)
-    correlation = _correlation(leader.residual)
-    factor = (1 - correlation) / (1 + correlation)
-    evidence, best = _evidence(fits, factor, bool(sample.silent.size))
-    if "persistent" in best:  # laws that have all gone flat make the same statement about the horizon that was measured
-        for law, f in best.items():
-            if law != "persistent" and _is_flat(f, sample) and not sample.silent.size:
-                evidence["persistent"] += evidence[law]
-                evidence[law] = 0.0
-    best_law = max(evidence, key=lambda law: evidence[law])
+        fits += [polish(f, f.start(sample), sample) for f in _smooth(sample, max_order)]
+    likeness = correlation(min(fits, key=lambda f: f.cost).residual)
+    factor = (1 - likeness) / (1 + likeness)
+    weights, best = evidence(fits, sample, factor)
+    best_law = max(weights, key=lambda law: weights[law])
     chosen = best[best_law]
-    law, reason = _verdict(chosen, best_law, evidence, sample, factor, threshold)
-    interval = _interval(chosen, sample, correlation)
-    if isinstance(chosen.family, Finite):
-        interval = _lag_interval(chosen.family.lag, curve)
-    residual_sd = float(np.std(chosen.residual * np.sqrt(sample.v)))
-    window = (float(sample.t[0]), float(sample.t[-1]))
-    parameters = {k: float(x) for k, x in chosen.family.natural(chosen.theta, sample).items()}
-    return DecayFit(law, best_law, parameters, interval, evidence, window, reason, residual_sd, curve.floor, curve.times, curve.envelope, chosen.family, chosen.theta)
+    law, reason = _verdict(chosen, best_law, weights, sample, factor, threshold)
+    lag = chosen.family.lag if isinstance(chosen.family, Finite) else None
+    return DecayFit(
+        law=law,
+        best_law=best_law,
+        parameters={name: float(x) for name, x in chosen.family.natural(chosen.theta, sample).items()},
+        interval=interval(chosen, sample, likeness) if lag is None else _lag_interval(lag, curve),
+        evidence=weights,
+        window=(float(sample.t[0]), float(sample.t[-1])),
+        reason=reason,
+        residual_sd=float(np.std(chosen.residual * np.sqrt(sample.v))),
+        noise_floor=curve.floor,
+        times=curve.times,
+        envelope=curve.envelope,
+        family=chosen.family,
+        theta=chosen.theta,
+    )
 
 
-def _cut_fit(sample: Sample, curve: Curve) -> _Fit:
-    family = Finite(float(sample.t[-1]), degree=1 if sample.t.size > 1 else 0)
+def _smooth(sample: Sample, max_order: int) -> list[Family]:
+    """The laws without an end."""
+    return [*(Exponential(k) for k in range(max_order + 1)), Polynomial(), Stretched(), Persistent(float(sample.t[-1]))]
+
+
+def _choose_window(curve: Curve, max_order: int) -> tuple[Sample, list[Fit]]:
+    """The earliest window in which some law fits to within twice the assumed variance; else the one where the best law fits best."""
+    choices: list[tuple[float, Sample, list[Fit]]] = []
+    for sample in windows(curve):
+        if sample.t.size < 3:
+            break
+        pulse = _pulse(sample, curve)
+        starts = [cost(f, f.start(sample), sample) for f in _smooth(sample, max_order)] + pulse
+        choices.append((min(f.misfit for f in starts), sample, pulse))
+        if choices[-1][0] <= 2.0:
+            return sample, pulse
+    if not choices:
+        fix = "measure with a finer dt, or pass a lower noise_floor"
+        raise fail("values", "above the noise floor at three times or more", int(curve.stop), fix)
+    _, sample, pulse = min(choices, key=lambda c: c[0])
+    return sample, pulse
+
+
+def _pulse(sample: Sample, curve: Curve) -> list[Fit]:
+    """A fall that speeds up all the way down (quadratic in log space, like a Gaussian pulse): finite without a sharp end."""
+    if curve.oscillates or sample.t.size < 5 or sample.drop < math.log(100.0):
+        return []
+    family = Finite(float(sample.t[-1]), degree=2)
+    theta = family.start(sample)
+    bend = -theta[2] * float(np.ptp(sample.t)) ** 2
+    if bend < 0.5 * sample.drop:
+        return []
+    low = int(np.count_nonzero(curve.envelope >= 0.01 * curve.peak))  # for a pulse without a sharp end, `lag` is where 1 % is left
+    return [cost(Finite(float(curve.times[min(low, curve.times.size - 1)]), degree=2), theta, sample)]
+
+
+def _cut(sample: Sample, curve: Curve) -> Fit:
+    """Straight in log space up to the last visible time, then nothing."""
     lag = float(curve.times[np.searchsorted(curve.times, sample.silent[0]) - 1])  # bins end before the last visible time
-    family = Finite(lag, degree=1)
-    return _cost(family, family.start(sample), sample)
+    family = Finite(lag)
+    return cost(family, family.start(sample), sample)
 
 
 def _lag_interval(lag: float, curve: Curve) -> dict[str, tuple[float, float]]:
@@ -288,12 +160,13 @@ def _lag_interval(lag: float, curve: Curve) -> dict[str, tuple[float, float]]:
     return {"lag": (lag, float(curve.times[min(after, curve.times.size - 1)])), "amplitude": (curve.peak, curve.peak)}
 
 
-def _verdict(chosen: _Fit, best_law: str, evidence: dict[str, float], sample: Sample, factor: float, threshold: float) -> tuple[str, str]:
+def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sample, factor: float, threshold: float) -> tuple[str, str]:
     """The law, or "undecided" with what is missing."""
     n = sample.t.size
     weight = evidence[best_law]
     if best_law != "finite" and n < LEAST_POINTS:
-        return "undecided", f"only {n} points (or peaks) above the noise floor: {LEAST_POINTS} are needed (sample more finely or measure a longer horizon)"
+        fix = "(sample more finely or measure a longer horizon)"
+        return "undecided", f"only {n} points (or peaks) above the noise floor: {LEAST_POINTS} are needed {fix}"
     if best_law not in ("finite", "persistent") and sample.drop < LEAST_DROP:
         return "undecided", (
             f"the memory falls by a factor of {math.exp(sample.drop):.3g} within the window: a factor of 10 is needed to tell laws apart "

@@ -14,7 +14,6 @@ from perdure._checks import finite_array, number
 from perdure.memory.law.families import Family
 
 Array = npt.NDArray[Any]
-LAWS = ("exponential", "polynomial", "stretched", "finite", "persistent")
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ class DecayFit:
         """
         level = number(level, "level")
         if not 0 < level < 1:
-            raise _fail("level", "between 0 and 1, both excluded", level, "pass the fraction of the peak you call forgotten, for example 0.01")
+            fix = "pass the fraction of the peak you call forgotten, for example 0.01"
+            raise _fail("level", "between 0 and 1, both excluded", level, fix)
         target, t, e = level * float(self.envelope[0]), self.times, self.envelope
         first = int(np.count_nonzero(e >= target))
         if first < t.size and target > self.noise_floor:

@@ -57,9 +57,9 @@ def slope(x: Array, y: Array) -> float:
 def estimate_floor(times: Array, values: Array, envelope: Array) -> float:
     """The level below which values are roundoff and not memory.
 
-    A trailing plateau counts as roundoff when it lies under 1e-5 of the peak and falls at less than 0.3 of the slope just before it, in linear
-    *and* in logarithmic time: a power law fails the second, an exponential both. The floor is then three times the highest value of the
-    plateau's later half. Exact zeros at the end put the floor at 1e-7 of the peak, or at the last value seen if that is lower.
+    A trailing plateau counts as roundoff when it lies under 1e-5 of the peak and falls at less than 0.3 of the slope just before it, in
+    linear *and* in logarithmic time: a power law fails the second, an exponential both. The floor is then three times the highest value
+    of the plateau's later half. Exact zeros at the end put the floor at 1e-7 of the peak, or at the last value seen if that is lower.
     """
     peak, size = float(envelope[0]), values.size
     tiny = max(1e-300, float(np.finfo(float).tiny) * 1e3)
@@ -90,7 +90,7 @@ def local_noise(times: Array, logs: Array) -> float:
 
 
 def prepare(times: Array, values: Array, noise_floor: float | None) -> Curve:
-    """Envelope, floor, visible part, noise, and whether the curve swings to below half of its envelope (on more than a tenth of the samples)."""
+    """Envelope, floor, visible part, noise, and whether more than a tenth of the samples swing to below half of the envelope."""
     envelope = np.maximum.accumulate(values[::-1])[::-1]
     floor = estimate_floor(times, values, envelope) if noise_floor is None else max(noise_floor, 1e-300)
     stop = int(np.count_nonzero(envelope > floor))
@@ -119,7 +119,10 @@ def _peaks(curve: Curve) -> tuple[Array, Array]:
 
 
 def _thin(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
-    """Average log-values in at most 64 bins whose edges are even in linear and in logarithmic time, half each."""
+    """At most 64 log-values: one a bin, with bin edges even in linear and in logarithmic time, half each.
+
+    Noisy log-values (more than 2 %) are averaged over their bin; others are represented by its middle sample, because averaging bends curves.
+    """
     if t.size <= POINTS:
         return t, y, np.full(t.size, MODEL_ERROR**2 + noise**2)
     span, step = t[-1] - t[0], float(np.median(np.diff(t[: max(8, t.size // 50)])))
@@ -129,6 +132,9 @@ def _thin(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
     label = np.searchsorted(edges, t - t[0], side="right")
     count = np.bincount(label).astype(float)
     keep = count > 0
+    if noise < MODEL_ERROR:
+        middle = (np.cumsum(count) - (count + 1) // 2)[keep].astype(int)
+        return t[middle], y[middle], np.full(middle.size, MODEL_ERROR**2 + noise**2)
     mean = [np.bincount(label, weights=x)[keep] / count[keep] for x in (t, y)]
     return mean[0], mean[1], MODEL_ERROR**2 + noise**2 / count[keep]
 
@@ -143,12 +149,13 @@ def _silence(times: Array) -> Array:
 def cut_sample(curve: Curve) -> Sample | None:
     """The curve as 'flat or sloping, then nothing', when its envelope ends in a drop no smooth law makes; None when there is no such drop.
 
-    Two cases: the last visible stretch, continued, would still be ten times the floor where nothing is seen (at two samples or more); or the
-    envelope falls from half of its peak to a thousandth in less than half the time it had lasted (a pulse at a delay).
+    Two cases: the last visible stretch, continued, would still be ten times the floor where nothing is seen (at two samples or more);
+    or the envelope falls from half of its peak to a thousandth in less than half the time it had lasted (a pulse at a delay).
     """
     t, e, stop = curve.times, curve.envelope, curve.stop
     half, thousandth = int(np.count_nonzero(e >= 0.5 * curve.peak)), int(np.count_nonzero(e >= 1e-3 * curve.peak))
-    if half >= 4 and thousandth <= e.size - 2 and curve.floor < 1e-3 * curve.peak and t[thousandth] - t[half - 1] < 0.5 * (t[half - 1] - t[0]):
+    ends = half >= 4 and thousandth <= e.size - 2 and curve.floor < 1e-3 * curve.peak
+    if ends and t[thousandth] - t[half - 1] < 0.5 * (t[half - 1] - t[0]):
         first, last, silent, floor = 0, half, t[thousandth:], 1e-3 * curve.peak
     elif stop <= e.size - 2:
         recent = slice(max(0, stop - max(3, stop // 3)), stop)
@@ -165,8 +172,8 @@ def cut_sample(curve: Curve) -> Sample | None:
 def windows(curve: Curve) -> Iterator[Sample]:
     """Samples of the tail, from ever later starts.
 
-    A window starts where the envelope has fallen to 1, 1/2, 1/10, 1/100, 1/1000 of its peak and ends at the last visible sample; starts that
-    leave fewer than 16 samples, or less than two thirds of the whole fall (in nats), are not offered, the first always is.
+    A window starts where the envelope has fallen to 1, 1/2, 1/10, 1/100, 1/1000 of its peak and ends at the last visible sample; starts
+    that leave fewer than 16 samples, or less than two thirds of the whole fall (in nats), are not offered, the first always is.
     """
     silent, log_floor = _silence(curve.times[curve.stop :]), float(np.log(curve.floor))
     t, envelope = curve.times[: curve.stop], curve.envelope[: curve.stop]
