@@ -3,5 +3,6 @@
 from perdure.stability.curve import PerturbationCurve
 from perdure.stability.norm import sobolev_distance
 from perdure.stability.perturbation import perturbation_error
+from perdure.stability.verdict import Verdict, stable_approximation
 
-__all__ = ["PerturbationCurve", "perturbation_error", "sobolev_distance"]
+__all__ = ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance", "stable_approximation"]

@@ -17,22 +17,26 @@ from perdure.stability.network import Move, Network
 from perdure.stability.sobolev import Nodes, value_and_gradient
 
 STEPS = 12
+SPLITS, RANDOM = 8, 24
 TOGETHER = 1.0  # radii up to this share one set of nodes
 
 
-def starts(network: Network, radii: Tensor, gradient_at_zero: Move, generator: torch.Generator, count: int) -> Move:
-    """count moves a radius: both uniform shifts, the first conditional-gradient step, and random points of the boundary; (R * count, ...)."""
-    one = radii.numel()
-    ones = network.zero(one)
-    sign = Move(torch.ones_like(ones.v), ones.omega, network.u.expand(one, -1, -1).conj().resolve_conj(), network.c.expand(one, -1).conj().resolve_conj())
-    slower, faster = network.toward(sign, radii), network.toward(sign.scaled(-1.0), radii)
-    moves = [slower, faster, network.toward(gradient_at_zero, radii)]
-    moves += [network.toward(_signs(network, one, generator), radii) for _ in range(max(count - 3, 0))]
-    return Move.joined(moves[:count])
+def pool(network: Network, radii: Tensor, gradient_at_zero: Move, generator: torch.Generator) -> list[Move]:
+    """Starting moves, each a batch over the radii (R,).
 
-
-def _signs(network: Network, batch: int, generator: torch.Generator) -> Move:
-    return network.random(torch.ones(batch, dtype=torch.float64), generator) if network.groups else network.zero(batch)
+    Both uniform shifts; the first conditional-gradient step; slow modes one way and fast ones the other, for several splits; and random ones.
+    """
+    batch = radii.numel()
+    zero = network.zero(batch)
+    along = Move(torch.ones_like(zero.v), zero.omega, *(x.expand(batch, *x.shape).conj().resolve_conj() for x in (network.u, network.c)))
+    moves = [network.toward(along, radii), network.toward(along.scaled(-1.0), radii), network.toward(gradient_at_zero, radii)]
+    if "recurrent" in network.groups:
+        rank = torch.argsort(torch.argsort(network.v))
+        for split in np.unique(np.linspace(1, network.size - 1, min(SPLITS, network.size - 1)).astype(int)) if network.size > 1 else ():
+            sign = torch.where(rank < int(split), 1.0, -1.0).double().expand(batch, -1)
+            for way in (sign, -sign):
+                moves.append(network.toward(Move(way, zero.omega, along.u, along.c), radii))
+    return moves + [network.toward(network.random(torch.ones_like(radii), generator), radii) for _ in range(RANDOM)]
 
 
 def climb(network: Network, move: Move, radii: Tensor, nodes: Nodes) -> tuple[Tensor, Move]:
@@ -44,7 +48,13 @@ def climb(network: Network, move: Move, radii: Tensor, nodes: Nodes) -> tuple[Te
         at = active.nonzero()[:, 0]
         if at.numel() == 0:
             break
-        trial = move[at].mixed(network.toward(gradient[at], radii[at]), weight[at])
+        best = network.toward(gradient[at], radii[at])
+        promising = _gain(gradient[at], move[at], best) > 1e-9 * error[at]  # else the point is stationary: no move of the ball helps to first order
+        active[at[~promising]] = False
+        at, best = at[promising], best[promising]
+        if at.numel() == 0:
+            break
+        trial = move[at].mixed(best, weight[at])
         new, new_gradient = value_and_gradient(network, trial, nodes)
         gained = new > error[at] * (1 + 1e-9)
         won, lost = at[gained], at[~gained]
@@ -58,6 +68,12 @@ def climb(network: Network, move: Move, radii: Tensor, nodes: Nodes) -> tuple[Te
     return error, move
 
 
+def _gain(gradient: Move, now: Move, then: Move) -> Tensor:
+    """First-order change of the error from one move to another, (B,)."""
+    parts = [(getattr(gradient, name) * (getattr(then, name) - getattr(now, name))).flatten(1).sum(1) for name in ("v", "omega", "u", "c")]
+    return torch.stack([part.real if part.is_complex() else part for part in parts]).sum(0)
+
+
 def sup(
     network: Network, target: LinearFunctional, radii: Array, horizon: float | None, count: int, generator: torch.Generator
 ) -> list[tuple[float, Move, Nodes]]:
@@ -66,17 +82,19 @@ def sup(
     for members in _chunks(radii):
         r = torch.as_tensor(radii[members])
         slowest, fastest = network.slowest_and_fastest(float(radii[members].max()))
-        swing = float(np.abs(network.rates.imag).max()) + (float(radii[members].max()) if network.is_complex else 0.0)
+        swings = network.swings(float(radii[members].max()))
         if horizon is not None:
             slowest = max(slowest, 1.0 / horizon)
-        nodes = Nodes(target, max(slowest, 1e-290), fastest, swing, horizon)
+        nodes = Nodes(target, max(slowest, 1e-290), fastest, swings, horizon)
         _, gradient = value_and_gradient(network, network.zero(1), nodes)
         gradient = Move.joined([gradient] * len(members))
-        moves = starts(network, r, gradient, generator, count)
-        repeated = r.repeat(count)
-        error, moves = climb(network, moves, repeated, nodes)
-        best = error.reshape(count, -1).argmax(0)
-        at = best * len(members) + torch.arange(len(members))
+        candidates = pool(network, r, gradient, generator)
+        size = len(members)
+        values = torch.stack([value_and_gradient(network, m, nodes)[0] for m in candidates])  # (P, R)
+        order = values.argsort(0, descending=True)[:count]  # (count, R): the most promising starts of each radius
+        moves = Move.joined(candidates)[(order * size + torch.arange(size)).flatten()]
+        error, moves = climb(network, moves, r.repeat(order.shape[0]), nodes)
+        at = error.reshape(-1, size).argmax(0) * size + torch.arange(size)
         error, moves = error[at], moves[at]
         if len(members) > 1:  # what is best at one radius, scaled to its neighbours
             for shift in (1, -1):

@@ -156,6 +156,13 @@ class Network:
         alpha = -self.map(torch.stack([self.v - r, self.v, self.v + r, nearest])).detach()
         return float(alpha.min()), float(alpha.max())
 
+    def swings(self, radius: float) -> list[tuple[float, float]]:
+        """(frequency, lifetime) of each conjugate pair, the longest a move of that radius can make it last."""
+        r = radius if "recurrent" in self.groups else 0.0
+        nearest = torch.zeros_like(self.v).clamp(self.v - r, self.v + r)
+        alpha = -self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r])).detach().amin(0).clamp_min(1e-290)
+        return [(float(w) + r, 45.0 / float(a)) for w, a, pair in zip(self.omega, alpha, self.pair, strict=True) if bool(pair)]
+
     def divergence_radius(self) -> float:
         """The least beta at which a perturbed mode that is excited and read out no longer decays: inf for stable maps."""
         if "recurrent" not in self.groups or self.map.stable:

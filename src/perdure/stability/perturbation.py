@@ -38,7 +38,7 @@ def perturbation_error(
     parametrization: str | Parametrization | None = None,
     horizon: float | None = None,
     seed: int = 0,
-    starts: int = 6,
+    starts: int = 10,
     perturbations: int = 30,
 ) -> PerturbationCurve:
     r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4), for a linear model.
@@ -168,8 +168,8 @@ def _sampled(
             result[i] = np.inf
             continue
         alpha = rates.real if rates.is_complex() else rates
-        swing = float(rates.imag.abs().max()) if rates.is_complex() else 0.0
+        swings = network.swings(float(radius)) if horizon is not None or float(radius) < network.divergence_radius() else network.swings(0.0)
         slowest = float(alpha.min()) if horizon is None else 1.0 / horizon
-        nodes = Nodes(target, max(slowest, 1e-290), max(float(alpha.max()), 1e-290), swing, horizon)
+        nodes = Nodes(target, max(slowest, 1e-290), max(float(alpha.max()), 1e-290), swings, horizon)
         result[i] = max(exact(network, move, k, target, nodes, horizon) for k in range(perturbations))
     return result

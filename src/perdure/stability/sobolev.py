@@ -19,29 +19,34 @@ import torch
 
 from perdure._typing import Array, Tensor
 from perdure.functionals.base import LinearFunctional
-from perdure.functionals.quadrature import finite_w1
+from perdure.functionals.quadrature import finite_w1, refine
 from perdure.stability.network import Move, Network
 
-NODES_PER_PANEL = 4
+NODES_PER_PANEL, RATIO = 8, 2.0  # for the ascent; SCAN: samples a panel in which sign changes are looked for
+SCAN = 12
 
 
 class Nodes:
-    """Quadrature nodes for every kernel whose rates lie in [slowest, fastest], with the target's values there."""
+    """Quadrature nodes for every kernel whose rates lie in [slowest, fastest], with the target's values there.
 
-    def __init__(self, target: LinearFunctional, slowest: float, fastest: float, swing: float, horizon: float | None) -> None:
+    swings lists (frequency, lifetime) of the oscillating modes.
+    """
+
+    def __init__(self, target: LinearFunctional, slowest: float, fastest: float, swings: list[tuple[float, float]], horizon: float | None) -> None:
         mesh = target.mesh()
         first = min(0.1 / fastest, float(mesh[1]))
         last = max(45.0 / slowest, float(mesh[-1])) if horizon is None else horizon
         last = min(last, 1e290)
-        octaves = int(np.ceil(np.log2(last) - np.log2(first)))
-        panels = [first * 2.0 ** np.arange(octaves)] if octaves > 0 else []
-        if mesh.size < 400:
-            panels.append(mesh)
-        if swing > 0:  # oscillating modes: four panels a period while they last, in geometrically growing spans
-            panels.append(np.arange(0.0, min(last, 45.0 / slowest, 1000 * np.pi / swing), 0.5 * np.pi / swing))
+        count = int(np.ceil((np.log(last) - np.log(first)) / np.log(RATIO)))
+        panels = [np.exp(np.log(first) + np.log(RATIO) * np.arange(count))] if count > 0 else []
+        if mesh.size > 2 and np.median(mesh[2:] / mesh[1:-1]) < 1.8:  # an even mesh: the kernel has a time scale of its own far from 0
+            panels.append(mesh[:: max(1, mesh.size // 300)])
         grid = np.unique(np.concatenate([[0.0], *panels, [last]]))
         grid = grid[grid <= last]
-        self.panels = grid[np.concatenate([[True], np.diff(grid) > 1e-9 * grid[1:]])]
+        grid = grid[np.concatenate([[True], np.diff(grid) > 1e-9 * grid[1:]])]
+        for frequency, lifetime in sorted(swings, key=lambda s: -s[1]):  # oscillating modes: two panels a period while they last
+            grid = refine(grid, np.pi / frequency, min(lifetime, 500 * np.pi / frequency))
+        self.panels = grid
         x, w = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
         half = 0.5 * np.diff(self.panels)[:, None]
         t, weight = (self.panels[:-1, None] + half * (1 + x)).ravel(), (half * w).ravel()
@@ -98,7 +103,7 @@ def exact(network: Network, move: Move, at: int, target: LinearFunctional, nodes
     def tail(t: Array) -> Array:
         return np.real(_decay(t, rates) @ (a / rates[:, None])) - target._tail(t)
 
-    t = nodes.t.numpy()
+    t = (nodes.panels[:-1, None] + np.diff(nodes.panels)[:, None] * (np.arange(SCAN) + 0.5) / SCAN).ravel()
     d0, d1 = kernel(t), derivative(t)
     total = 0.0
     for j in range(a.shape[1]):
