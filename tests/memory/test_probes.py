@@ -71,6 +71,16 @@ def test_scalar_tanh_network_has_the_bounded_memory_of_its_closed_form(bound):
     np.testing.assert_allclose(mf.values, closed_form(t, bound), rtol=0.03)
 
 
+@pytest.mark.parametrize("bound", [0.1, 1.0, 10.0, 100.0])
+def test_search_in_one_dimension_is_within_two_percent_of_brute_force(bound):
+    x = np.union1d(np.geomspace(1e-3 * min(bound, 1.0), bound, 1500), np.linspace(bound / 1e4, bound, 1500))
+    z = scalar_tanh(torch.as_tensor(x)[:, None, None].expand(-1, 200, 1), 0.03)[..., 0].numpy()
+    brute = (np.abs(np.diff(z, axis=1, prepend=0.0)) / 0.03 / x[:, None]).max(0)
+    found = memory_function(scalar_tanh, input_size=1, horizon=200, dt=0.03, bound=bound).values
+    assert (found >= 0.98 * brute).all()
+    assert (found <= 1.001 * brute).all()
+
+
 def test_memory_of_unbounded_inputs_decays_like_one_over_t_and_of_bounded_ones_exponentially():
     bounded = memory_function(scalar_tanh, input_size=1, horizon=200, dt=0.1, bound=1.0)
     unbounded = memory_function(scalar_tanh, input_size=1, horizon=200, dt=0.1, bound=100.0)
