@@ -119,8 +119,7 @@ class MemoryFunction:
             ax.set_xscale("log")
         divisor = "|x|" if self.normalization == "linf" else "(|x| + 1)"
         ax.set_xlabel("time" if self.dt != 1.0 else "time (steps)")
-        ax.set_ylabel(
-            f"memory: {SUBJECT[self.probe]}" + ("" if self.probe == "jacobian" else f" / {divisor}") + "\n(output / input / time)"
-        )
+        ratio = "" if self.probe == "jacobian" else f" / {divisor}"
+        ax.set_ylabel(f"{SUBJECT[self.probe]}{ratio}\n(output / input / time)")
         ax.legend(frameon=False)
         return ax
