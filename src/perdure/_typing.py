@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-Array = np.ndarray[Any, Any]  # dtype left open: real or complex, as the docstring says
 ArrayLike = npt.ArrayLike
 
 if TYPE_CHECKING:
+    Array = np.ndarray[Any, Any]  # real or complex, as the docstring says
     from jaxtyping import Complex, Float, Num
 else:
+    Array = npt.NDArray[Any]
     try:
         from jaxtyping import Complex, Float, Num
     except ImportError:  # jaxtyping is a test dependency: without it the annotations are plain words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ METHODS = ("auto", "sinc", "truncation", "realisation")
 Candidate = tuple[Array, Array]
 
 
-def approximate(target: LinearFunctional, width: int = 32, horizon: float | None = None, *, method: str = "auto") -> ExponentialSum:
+def approximate(target: LinearFunctional | Any, width: int = 32, horizon: float | None = None, *, method: str = "auto") -> ExponentialSum:
     r"""An exponential sum with `width` real states, near the best possible, for a functional.
 
     Minimises ||H - H^||_{W1} / ||H||_{W1} with ||.||_{W1} = int |rho|_1 + |rho(0)|_1 + int |rho'|_1 on [0, inf), or on

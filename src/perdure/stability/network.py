@@ -65,6 +65,9 @@ class Network:
 
     def __init__(self, model: ExponentialSum, parametrization: Parametrization, groups: tuple[str, ...]) -> None:
         rates, weights = model.modes()
+        silent = np.linalg.norm(weights, axis=1) == 0
+        if groups == ("recurrent",) and not silent.all():  # what is not read out changes nothing, decaying or not
+            rates, weights = rates[~silent], weights[~silent]
         self.groups, self.map = groups, parametrization
         self.pair = torch.as_tensor(rates.imag > 0)
         self.is_complex = bool(self.pair.any())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from perdure import _checks
 from perdure.errors import ArgumentTypeError
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.quadrature import finite_w1
 
 
-def sobolev_distance(model: LinearFunctional, target: LinearFunctional, *, horizon: float | None = None) -> float:
+def sobolev_distance(model: LinearFunctional | Any, target: LinearFunctional | Any, *, horizon: float | None = None) -> float:
     r"""||H - H^||_{W1} = int |D|_1 dt + |D(0)|_1 + int |D'|_1 dt, with D the difference of the kernels.
 
     This equals sup_t ( ||H_t - H^_t|| + ||d/dt (H_t - H^_t)|| ), operator norms for inputs bounded in the max norm (Wang, Li & Li 2024,

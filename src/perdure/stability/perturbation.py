@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,8 +30,8 @@ BALLS = {
 
 
 def perturbation_error(
-    model: ExponentialSum,
-    target: LinearFunctional,
+    model: ExponentialSum | Any,
+    target: LinearFunctional | Any,
     radii: Sequence[float] | Array,
     *,
     groups: str | Sequence[str] = "all",
