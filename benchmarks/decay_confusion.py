@@ -1,7 +1,7 @@
 """How often `perdure.fit_decay` is right: 250 generated noisy curves of known law, as a confusion table in markdown.
 
-Run `python benchmarks/decay_confusion.py [seed]`; docs/decay-laws.md holds what seed 0 prints. The curves are written down here, not taken from
-the fitted families, and none is left out: some are hard (they hardly fall, or drown in their floor) and stand under their true law.
+Run `python benchmarks/decay_confusion.py [seed]`; docs/decay-laws.md holds what seed 0 prints. The curves are written down here, not taken
+from the fitted families, and none is left out: some are hard (they hardly fall, or drown in their floor) and stand under their true law.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def grid(rng, span):
 
 
 def exponential(rng):
-    """Rates over four decades, t^k with k <= 3 in a third of the curves, a second faster mode or a cosine in others; 3 to 25 time constants seen."""
+    """Rates over four decades, 3 to 25 time constants seen; t^k (k <= 3) in a third, a second faster mode or a cosine in another third."""
     rate = 10 ** rng.uniform(-3, 1)
     t = grid(rng, rng.uniform(3, 25) / rate)
     kind = rng.integers(6)

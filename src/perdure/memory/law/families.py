@@ -5,6 +5,7 @@ Every law has three adjustable parameters (the exponential's order counts as one
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +171,8 @@ class Persistent:
     def natural(self, theta: Array, sample: Sample) -> dict[str, float]:
         """Parameters in the units of the caller."""
         rate = _exp(theta[2])
+        if theta[1] + rate * (self.end - float(sample.t[0])) < math.log(1e-3):  # nothing but a level
+            return {"level": _exp(theta[0])}
         return {"level": _exp(theta[0]), "rate": rate, "amplitude": _exp(theta[0] + theta[1] + rate * self.end)}
 
 

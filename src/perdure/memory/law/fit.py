@@ -18,6 +18,7 @@ Array = npt.NDArray[Any]
 
 LEAST_POINTS = 8
 LEAST_DROP = math.log(10.0)
+RISE = 0.3  # nats from one end of the window to the other: more than noise makes
 
 
 def fit_decay(
@@ -93,6 +94,8 @@ def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
     best_law = max(weights, key=lambda law: weights[law])
     chosen = best[best_law]
     law, reason = _verdict(chosen, best_law, weights, sample, factor, threshold)
+    if law == "finite" and curve.stop < 3 and curve.values[curve.stop :].any():  # a fast decay into noise looks the same
+        law, reason = "undecided", f"only {curve.stop} points above the noise floor: sample more finely"
     lag = chosen.family.lag if isinstance(chosen.family, Finite) else None
     return DecayFit(
         law=law,
@@ -167,6 +170,11 @@ def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sam
     if best_law != "finite" and n < LEAST_POINTS:
         fix = "(sample more finely or measure a longer horizon)"
         return "undecided", f"only {n} points (or peaks) above the noise floor: {LEAST_POINTS} are needed {fix}"
+    if best_law != "finite" and sample.drop < -RISE:
+        return (
+            "undecided",
+            f"the memory is still rising, by a factor of {math.exp(-sample.drop):.3g} in the window: measure a longer horizon",
+        )
     if best_law not in ("finite", "persistent") and sample.drop < LEAST_DROP:
         return "undecided", (
             f"the memory falls by a factor of {math.exp(sample.drop):.3g} within the window: a factor of 10 is needed to tell laws apart "

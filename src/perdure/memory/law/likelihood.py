@@ -156,5 +156,5 @@ def _log_change(family: Family, theta: Array, sample: Sample, name: str, i: int)
     step = 1e-5 * max(abs(float(theta[i])), 1e-3) if family.law == "exponential" and i == 1 else 1e-5 * max(abs(float(theta[i])), 1.0)
     shift = np.zeros_like(theta)
     shift[i] = step
-    up, down = (max(family.natural(theta + sign * shift, sample)[name], 1e-300) for sign in (1.0, -1.0))
+    up, down = (max(family.natural(theta + sign * shift, sample).get(name, 1e-300), 1e-300) for sign in (1.0, -1.0))
     return (math.log(up) - math.log(down)) / (2 * step)

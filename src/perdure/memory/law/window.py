@@ -103,11 +103,16 @@ def prepare(times: Array, values: Array, noise_floor: float | None) -> Curve:
 
 
 def _peaks(curve: Curve) -> tuple[Array, Array]:
-    """Local maxima that lie on the envelope, each refined by a parabola through the logs of three samples."""
-    t, v = curve.times[: curve.stop], curve.values[: curve.stop]
-    i = 1 + np.flatnonzero((v[1:-1] > v[:-2]) & (v[1:-1] >= v[2:]) & (v[1:-1] >= curve.envelope[1 : curve.stop - 1]))
-    if not i.size:
-        return t[:0], v[:0]
+    """The highest sample of each swing that reaches 0.8 of the envelope, refined by a parabola through the logs of three samples."""
+    t, v, envelope = curve.times[: curve.stop], curve.values[: curve.stop], curve.envelope[: curve.stop]
+    high = v >= 0.5 * envelope
+    edges = np.flatnonzero(np.diff(high.astype(int), prepend=0))
+    swings = np.maximum.reduceat(np.where(high, v / envelope, 0.0), edges) if edges.size else v[:0]
+    label = np.cumsum(np.diff(high.astype(int), prepend=0) != 0) - 1
+    top = np.maximum.reduceat(np.where(high, v, 0.0), edges) if edges.size else v[:0]
+    i = np.flatnonzero(high & (label >= 0) & (v == top[label]) & (swings[label] >= 0.8)) if edges.size else edges
+    i = i[(i > 0) & (i < v.size - 1)]
+    i = i[(v[i] >= v[i - 1]) & (v[i] >= v[i + 1])]
     logs = np.log(np.maximum(v, curve.floor))
     a, b, c = logs[i - 1], logs[i], logs[i + 1]
     bend = np.maximum(2 * b - a - c, 1e-300)
@@ -118,10 +123,16 @@ def _peaks(curve: Curve) -> tuple[Array, Array]:
     return t[i] + shift * (t[i] - t[i - 1]), b + np.where(good, (c - a) ** 2 / (8 * bend), 0.0)
 
 
-def _thin(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
+def _thin(t: Array, y: Array, noise: float, log_floor: float) -> tuple[Array, Array, Array]:
+    """Binned times, log-values and variances; what lies under the floor, half of it, adds to every value and so to the variance."""
+    t, y, v = _binned(t, y, noise)
+    return t, y, v + 0.25 * np.exp(np.minimum(2 * (log_floor - y), 0.0))
+
+
+def _binned(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
     """At most 64 log-values: one a bin, with bin edges even in linear and in logarithmic time, half each.
 
-    Noisy log-values (more than 2 %) are averaged over their bin; others are represented by its middle sample, because averaging bends curves.
+    Noisy log-values (more than 2 %) are averaged over their bin; others are represented by its middle sample, as averaging bends curves.
     """
     if t.size <= POINTS:
         return t, y, np.full(t.size, MODEL_ERROR**2 + noise**2)
@@ -149,8 +160,9 @@ def _silence(times: Array) -> Array:
 def cut_sample(curve: Curve) -> Sample | None:
     """The curve as 'flat or sloping, then nothing', when its envelope ends in a drop no smooth law makes; None when there is no such drop.
 
-    Two cases: the last visible stretch, continued, would still be ten times the floor where nothing is seen (at two samples or more);
-    or the envelope falls from half of its peak to a thousandth in less than half the time it had lasted (a pulse at a delay).
+    Three cases: fewer than three samples are visible; the last visible stretch, continued, would still be ten times the floor where
+    nothing is seen (at two samples or more); or the envelope falls from half of its peak to a thousandth in less than half the time it
+    had lasted (a pulse at a delay).
     """
     t, e, stop = curve.times, curve.envelope, curve.stop
     half, thousandth = int(np.count_nonzero(e >= 0.5 * curve.peak)), int(np.count_nonzero(e >= 1e-3 * curve.peak))
@@ -160,12 +172,12 @@ def cut_sample(curve: Curve) -> Sample | None:
     elif stop <= e.size - 2:
         recent = slice(max(0, stop - max(3, stop // 3)), stop)
         fall = min(0.0, slope(t[recent], np.log(e[recent]))) if stop >= 3 else 0.0
-        if np.log(e[stop - 1]) + fall * (t[stop] - t[stop - 1]) < np.log(10 * curve.floor):
+        if stop >= 3 and np.log(e[stop - 1]) + fall * (t[stop] - t[stop - 1]) < np.log(10 * curve.floor):
             return None
         first, last, silent, floor = 0, stop, t[stop:], curve.floor
     else:
         return None
-    points = _thin(t[first:last], np.log(e[first:last]), curve.noise)
+    points = _thin(t[first:last], np.log(e[first:last]), curve.noise, float(np.log(floor)))
     return Sample(*points, _silence(silent), float(np.log(floor)))
 
 
@@ -173,7 +185,7 @@ def windows(curve: Curve) -> Iterator[Sample]:
     """Samples of the tail, from ever later starts.
 
     A window starts where the envelope has fallen to 1, 1/2, 1/10, 1/100, 1/1000 of its peak and ends at the last visible sample; starts
-    that leave fewer than 16 samples, or less than two thirds of the whole fall (in nats), are not offered, the first always is.
+    that leave fewer than 16 samples, or less than half of the whole fall (in nats), are not offered, the first always is.
     """
     silent, log_floor = _silence(curve.times[curve.stop :]), float(np.log(curve.floor))
     t, envelope = curve.times[: curve.stop], curve.envelope[: curve.stop]
@@ -187,8 +199,12 @@ def windows(curve: Curve) -> Iterator[Sample]:
     top = float(y.max())
     whole = top - float(y[-1])
     for fraction in STARTS:
-        below = np.flatnonzero(y >= top - 4 * noise) if fraction == 1.0 else np.flatnonzero(y <= top + np.log(fraction))
+        below = (
+            np.flatnonzero(y >= top - max(4 * noise, 2 * MODEL_ERROR)) if fraction == 1.0 else np.flatnonzero(y <= top + np.log(fraction))
+        )
         first = int(below[0]) if below.size else t.size
-        if fraction < 1.0 and (t.size - first < 16 or (y[first] - y[-1]) < 2 * whole / 3):
+        if fraction == 1.0:
+            first = min(first, t.size // 2)  # the highest of noisy swings that do not decay may be the last one
+        if fraction < 1.0 and (t.size - first < 16 or (y[first] - y[-1]) < 0.5 * whole):
             return
-        yield Sample(*_thin(t[first:], y[first:], noise), silent, log_floor)
+        yield Sample(*_thin(t[first:], y[first:], noise, log_floor), silent, log_floor)
