@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from perdure._checks import fail as _fail
 from perdure._checks import finite_array, number
 from perdure.memory.law.families import Family
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = npt.NDArray[Any]
 
@@ -103,7 +106,7 @@ class DecayFit:
         return high
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON."""
+        """Plain numbers and strings, ready for strict JSON: an infinite half-life (the memory persists) is None."""
         return {
             "law": self.law,
             "best_law": self.best_law,
@@ -114,21 +117,30 @@ class DecayFit:
             "reason": self.reason,
             "residual_sd": self.residual_sd,
             "noise_floor": self.noise_floor,
-            "half_life": self.half_life,
+            "half_life": self.half_life if math.isfinite(self.half_life) else None,
         }
 
+    def to_frame(self) -> pd.DataFrame:
+        """One row a time: `time`, `envelope`, `fitted`, and whether the time lies in the `window`."""
+        import pandas as pd
+
+        inside = (self.times >= self.window[0]) & (self.times <= self.window[1])
+        return pd.DataFrame({"time": self.times, "envelope": self.envelope, "fitted": self.predict(self.times), "window": inside})
+
     def plot(self, ax: Any = None) -> Any:
-        """Envelope and fitted law on logarithmic axes; returns the matplotlib axes."""
+        """Envelope and fitted law, on a logarithmic value axis (and time axis, for a power law); returns the matplotlib axes."""
         import matplotlib.pyplot as plt
 
         if ax is None:
             _, ax = plt.subplots()
-        seen = self.envelope > 0
-        ax.loglog(self.times[seen], self.envelope[seen], ".", label="envelope")
-        inside = (self.times >= self.window[0]) & (self.times <= self.window[1])
-        ax.loglog(self.times[inside], self.predict(self.times[inside]), "-", label=f"{self.best_law} fit")
-        ax.axhline(self.noise_floor, linestyle=":", label="noise floor") if self.noise_floor > 1e-20 * self.envelope[0] else None
-        ax.set(xlabel="time", ylabel="memory", title=self.law)
+        table = self.to_frame()
+        seen = table[(table.envelope > 0) & ((table.time > 0) | (self.best_law != "polynomial"))]
+        inside = seen[seen.window & (seen.fitted > 0)]
+        ax.plot(seen.time, seen.envelope, ".", label="envelope")
+        ax.plot(inside.time, inside.fitted, "-", label=f"{self.best_law} fit")
+        if self.noise_floor > 1e-20 * self.envelope[0]:
+            ax.axhline(self.noise_floor, linestyle=":", color="grey", label="noise floor")
+        ax.set(xscale="log" if self.best_law == "polynomial" else "linear", yscale="log", xlabel="time", ylabel="memory", title=self.law)
         ax.legend()
         return ax
 

@@ -57,23 +57,27 @@ def slope(x: Array, y: Array) -> float:
 def estimate_floor(times: Array, values: Array, envelope: Array) -> float:
     """The level below which values are roundoff and not memory.
 
-    A trailing plateau counts as roundoff when it lies under 1e-5 of the peak and falls at less than 0.3 of the slope just before it, in
-    linear *and* in logarithmic time: a power law fails the second, an exponential both. The floor is then three times the highest value
-    of the plateau's later half. Exact zeros at the end put the floor at 1e-7 of the peak, or at the last value seen if that is lower.
+    A trailing plateau counts as roundoff when it lies under 1e-5 of the peak and falls at less than 0.3 of the slope before it (over 1, 2
+    or 4 times its own length, the steepest counts), in linear *and* in logarithmic time: a power law fails the second, an exponential
+    both. The floor is then three times the highest value of the plateau's later half. Exact zeros at the end put the floor at 1e-7 of
+    the peak, or at the last value seen if that is lower.
     """
     peak, size = float(envelope[0]), values.size
     tiny = max(1e-300, float(np.finfo(float).tiny) * 1e3)
     live = values > tiny
     logs, logt = np.log(np.where(live, values, 1.0)), np.log(np.where(times > 0, times, 1.0))
-    for fraction in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05):  # the longest plateau first
+    for fraction in (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05):  # the longest plateau first
         first = size - int(fraction * size)
         after = np.arange(first, size)[live[first:]]
-        earliest = int(np.searchsorted(times, times[first] - (times[-1] - times[first])))
-        before = np.arange(earliest, first)[live[earliest:first] & (times[earliest:first] > 0)]
-        if after.size < 8 or before.size < 3 or np.median(values[after]) > ROUNDOFF * peak:
+        if after.size < 8 or np.median(values[after]) > ROUNDOFF * peak:
             continue
-        flat = all(slope(x[after], logs[after]) > -0.3 * abs(min(slope(x[before], logs[before]), 0.0)) for x in (times, logt))
-        if flat and slope(times[before], logs[before]) < 0:
+        steepest = [0.0, 0.0]
+        for stretch in (1, 2, 4):
+            earliest = int(np.searchsorted(times, times[first] - stretch * (times[-1] - times[first])))
+            before = np.arange(earliest, first)[live[earliest:first] & (times[earliest:first] > 0)]
+            if before.size >= 3:
+                steepest = [min(s, slope(x[before], logs[before])) for s, x in zip(steepest, (times, logt), strict=True)]
+        if min(steepest) < 0 and all(slope(x[after], logs[after]) > 0.3 * s for s, x in zip(steepest, (times, logt), strict=True)):
             return max(tiny, 3.0 * float(values[after[after.size // 2 :]].max()))
     if envelope[-1] == 0:
         return max(tiny, min(1e-7 * peak, float(envelope[envelope > 0][-1]) * 0.999))
@@ -132,7 +136,8 @@ def _thin(t: Array, y: Array, noise: float, log_floor: float) -> tuple[Array, Ar
 def _binned(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
     """At most 64 log-values: one a bin, with bin edges even in linear and in logarithmic time, half each.
 
-    Noisy log-values (more than 2 %) are averaged over their bin; others are represented by its middle sample, as averaging bends curves.
+    Noisy log-values (more than 2 %) are averaged over their bin, less half of the curvature times the variance of t, which averaging
+    adds; others are represented by the middle sample of the bin.
     """
     if t.size <= POINTS:
         return t, y, np.full(t.size, MODEL_ERROR**2 + noise**2)
@@ -146,8 +151,10 @@ def _binned(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
     if noise < MODEL_ERROR:
         middle = (np.cumsum(count) - (count + 1) // 2)[keep].astype(int)
         return t[middle], y[middle], np.full(middle.size, MODEL_ERROR**2 + noise**2)
-    mean = [np.bincount(label, weights=x)[keep] / count[keep] for x in (t, y)]
-    return mean[0], mean[1], MODEL_ERROR**2 + noise**2 / count[keep]
+    mean_t, mean_y = (np.bincount(label, weights=x)[keep] / count[keep] for x in (t, y))
+    spread = np.bincount(label, weights=(t - mean_t[np.cumsum(keep)[label] - 1]) ** 2)[keep] / count[keep]
+    bend = np.pad(np.diff(np.diff(mean_y) / np.diff(mean_t)) / (mean_t[2:] - mean_t[:-2]), 1)  # half of the second derivative
+    return mean_t, mean_y - bend * spread, MODEL_ERROR**2 + noise**2 / count[keep]
 
 
 def _silence(times: Array) -> Array:
