@@ -163,7 +163,7 @@ class Network:
         """(frequency, lifetime) of each conjugate pair, the longest a move of that radius can make it last."""
         r = radius if "recurrent" in self.groups else 0.0
         nearest = torch.zeros_like(self.v).clamp(self.v - r, self.v + r)
-        alpha = -self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r])).detach().amin(0).clamp_min(1e-290)
+        alpha = (-self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r]))).detach().amin(0).clamp_min(1e-290)
         return [(float(w) + r, 45.0 / float(a)) for w, a, pair in zip(self.omega, alpha, self.pair, strict=True) if bool(pair)]
 
     def divergence_radius(self) -> float:

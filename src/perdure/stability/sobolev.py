@@ -44,8 +44,8 @@ class Nodes:
         grid = np.unique(np.concatenate([[0.0], *panels, [last]]))
         grid = grid[grid <= last]
         grid = grid[np.concatenate([[True], np.diff(grid) > 1e-9 * grid[1:]])]
-        for frequency, lifetime in sorted(swings, key=lambda s: -s[1]):  # oscillating modes: two panels a period while they last
-            grid = refine(grid, np.pi / frequency, min(lifetime, 500 * np.pi / frequency))
+        for frequency, lifetime in sorted(swings, key=lambda s: -s[1]):  # oscillating modes: eight panels a period while they last
+            grid = refine(grid, 0.25 * np.pi / frequency, min(lifetime, 50 * np.pi / frequency))
         self.panels = grid
         x, w = np.polynomial.legendre.leggauss(NODES_PER_PANEL)
         half = 0.5 * np.diff(self.panels)[:, None]
