@@ -19,9 +19,9 @@ class Softplus(Parametrization):
     guarantee = "negative for every v"
 
     def forward(self, v: Tensor) -> Tensor:
-        """w = -log(1 + e^v), as max(v, 0) + log1p(e^-|v|), never below the smallest normal number of the dtype."""
+        """w = -log(e^v + e^0), never below the smallest normal number of the dtype."""
         tiny = torch.finfo(v.dtype).tiny
-        return -(torch.relu(v) + torch.log1p(torch.exp(-v.abs()))).clamp_min(tiny)
+        return -torch.logaddexp(v, torch.zeros_like(v)).clamp_min(tiny)
 
     def derivative(self, v: Tensor) -> Tensor:
         """g'(v) = -1 / (1 + e^-v)."""
