@@ -170,7 +170,8 @@ def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sam
     if best_law != "finite" and n < LEAST_POINTS:
         fix = "(sample more finely or measure a longer horizon)"
         return "undecided", f"only {n} points (or peaks) above the noise floor: {LEAST_POINTS} are needed {fix}"
-    if best_law != "finite" and sample.drop < -RISE:
+    unseen = best_law == "persistent" and chosen.theta[0] < sample.log_floor + 1  # zeros all the way, and a peak at the end
+    if best_law != "finite" and (unseen or sample.drop < -RISE):
         return (
             "undecided",
             f"the memory is still rising, by a factor of {math.exp(-sample.drop):.3g} in the window: measure a longer horizon",
@@ -183,7 +184,7 @@ def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sam
     if best_law != "finite" and n * factor < LEAST_POINTS / 2:
         return "undecided", f"the residuals are so correlated that {n} points count as {n * factor:.1f}: no law here describes the curve"
     spread = float(np.std(chosen.residual * np.sqrt(sample.v)))
-    if best_law not in ("finite", "persistent") and spread > 0.3 * float(np.std(sample.y)):
+    if best_law != "finite" and spread > (1.5 if best_law == "persistent" else 0.3 * float(np.std(sample.y))):
         return "undecided", f"no law here describes the curve: the best leaves residuals of sd {spread:.2g} in log-values"
     if weight < threshold:
         second = sorted(evidence, key=lambda law: -evidence[law])[1]

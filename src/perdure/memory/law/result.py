@@ -133,14 +133,14 @@ class DecayFit:
 
         if ax is None:
             _, ax = plt.subplots()
-        table = self.to_frame()
-        seen = table[(table.envelope > 0) & ((table.time > 0) | (self.best_law != "polynomial"))]
-        inside = seen[seen.window & (seen.fitted > 0)]
-        ax.plot(seen.time, seen.envelope, ".", label="envelope")
-        ax.plot(inside.time, inside.fitted, "-", label=f"{self.best_law} fit")
+        power_law, fitted = self.best_law == "polynomial", self.predict(self.times)
+        seen = (self.envelope > 0) & ((self.times > 0) | (not power_law))
+        inside = seen & (fitted > 0) & (self.times >= self.window[0]) & (self.times <= self.window[1])
+        ax.plot(self.times[seen], self.envelope[seen], ".", label="envelope")
+        ax.plot(self.times[inside], fitted[inside], "-", label=f"{self.best_law} fit")
         if self.noise_floor > 1e-20 * self.envelope[0]:
             ax.axhline(self.noise_floor, linestyle=":", color="grey", label="noise floor")
-        ax.set(xscale="log" if self.best_law == "polynomial" else "linear", yscale="log", xlabel="time", ylabel="memory", title=self.law)
+        ax.set(xscale="log" if power_law else "linear", yscale="log", xlabel="time", ylabel="memory", title=self.law)
         ax.legend()
         return ax
 

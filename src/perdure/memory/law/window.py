@@ -145,7 +145,7 @@ def _binned(t: Array, y: Array, noise: float) -> tuple[Array, Array, Array]:
     linear = np.linspace(0, span, POINTS // 2 + 1)
     logarithmic = np.geomspace(step, span, POINTS // 2)
     edges = np.unique(np.concatenate([linear, logarithmic]))[1:-1]
-    label = np.searchsorted(edges, t - t[0], side="right")
+    label = np.searchsorted(edges * (1 + 1e-9), t - t[0])  # nudged off the samples, so that rounding cannot move one to another bin
     count = np.bincount(label).astype(float)
     keep = count > 0
     if noise < MODEL_ERROR:
