@@ -158,7 +158,9 @@ def load() -> Record:
     except ImportError as error:
         raise PerdureError("the CO2 record ships with statsmodels, which is not installed: pip install 'perdure[demo]'") from error
     series = co2.load_pandas().data["co2"]
-    return prepare(series.index.to_numpy(), series.to_numpy(float), int(np.searchsorted(series.index.to_numpy(), np.datetime64(TRAIN_UNTIL))))
+    return prepare(
+        series.index.to_numpy(), series.to_numpy(float), int(np.searchsorted(series.index.to_numpy(), np.datetime64(TRAIN_UNTIL)))
+    )
 
 
 def prepare(weeks: Array, values: Array, split: int) -> Record:
@@ -186,7 +188,14 @@ def prepare(weeks: Array, values: Array, split: int) -> Record:
 
 
 def train(
-    record: Record, cell: str, *, hidden_size: int = 32, epochs: int = 40, window: int = 104, seed: int = 0, tick: Callable[[], None] | None = None
+    record: Record,
+    cell: str,
+    *,
+    hidden_size: int = 32,
+    epochs: int = 40,
+    window: int = 104,
+    seed: int = 0,
+    tick: Callable[[], None] | None = None,
 ) -> Predictor:
     """Train one model on windows of the training years by Adam with a cosine schedule; the global random state is left alone.
 
@@ -201,7 +210,10 @@ def train(
     """
     _checks.choice(cell, "cell", CELLS)
     epochs = _checks.positive_int(epochs, "epochs")
-    x, y = (torch.as_tensor(a[: record.split - 1], dtype=torch.float32).unfold(0, window, YEAR // 4)[..., None] for a in (record.inputs, record.targets))
+    x, y = (
+        torch.as_tensor(a[: record.split - 1], dtype=torch.float32).unfold(0, window, YEAR // 4)[..., None]
+        for a in (record.inputs, record.targets)
+    )
     with isolated(seed):
         model = Predictor(CELLS[cell], hidden_size)
         optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -243,9 +255,7 @@ def run(*, hidden_size: int = 32, epochs: int = 40, horizon: int = 260, seed: in
     change = record.targets - record.inputs
     held = change[record.split :]
     before = change[record.split - YEAR : -YEAR]
-    return CO2Result(
-        record, models, record.scale * _rms(held), record.scale * _rms(held - before), hidden_size, epochs, seed
-    )
+    return CO2Result(record, models, record.scale * _rms(held), record.scale * _rms(held - before), hidden_size, epochs, seed)
 
 
 def _rms(values: Array) -> float:

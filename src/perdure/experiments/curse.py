@@ -25,7 +25,9 @@ WIDTHS = (2, 4, 6, 8, 14)  # of the paper's figures
 WIDER = (16, 32, 64)
 SHARP = 2.0  # power of a further target, approximated fast enough for its curves to meet where the paper's still carry their E_m(0)
 RADII = (0.0, *(5e-4 * 2.0**k for k in range(21)))  # of the paper's figures
-FINE = tuple(10.0 ** (k / 2) for k in range(-30, -6))  # below them: the radii at which Fig. 1b happens once the sums are near the best possible
+FINE = tuple(
+    10.0 ** (k / 2) for k in range(-30, -6)
+)  # below them: the radii at which Fig. 1b happens once the sums are near the best possible
 SAMPLES = 10  # random perturbations in the paper's figures
 
 
@@ -128,7 +130,11 @@ class Curse:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings; infinity is the string "inf"."""
         panels = {name: panel.to_dict() for name, panel in self.panels.items()}
-        sampling = {"exact": self.exact.to_dict(), "sampled": self.sampled.to_dict(), "share_of_growth_found": self.found_by_sampling.tolist()}
+        sampling = {
+            "exact": self.exact.to_dict(),
+            "sampled": self.sampled.to_dict(),
+            "share_of_growth_found": self.found_by_sampling.tolist(),
+        }
         return {"panels": panels, "divergence_radius": self.trend.to_dict(), "sampling": sampling}
 
 
@@ -164,7 +170,9 @@ def run(
     finer = np.unique(np.concatenate([beta, list(fine)]))
     sums = {m: approximate(polynomial, m) for m in wide}
 
-    def panel(name: str, title: str, target: LinearFunctional, kernel: str, map_: str, models: dict[int, ExponentialSum], grid: Array) -> Panel:
+    def panel(
+        name: str, title: str, target: LinearFunctional, kernel: str, map_: str, models: dict[int, ExponentialSum], grid: Array
+    ) -> Panel:
         curves = {}
         for m, model in models.items():
             curves[m] = perturbation_error(model, target, grid, groups="recurrent", method="exact", parametrization=map_, seed=seed)

@@ -10,7 +10,10 @@ from perdure._typing import Array
 
 LINES = ("solid", "dash", "dot", "dashdot")
 MARKERS = ("circle", "square", "diamond", "triangle-down", "x", "cross", "pentagon", "star")
-LIGHT, DARK = (0.0, 0.72), (0.35, 0.97)  # the parts of viridis that stand out on white and on near-black; monotone in lightness, so grey prints keep the order
+LIGHT, DARK = (
+    (0.0, 0.72),
+    (0.35, 0.97),
+)  # the parts of viridis that stand out on white and on near-black; monotone in lightness, so grey prints keep the order
 
 
 @dataclass(frozen=True)

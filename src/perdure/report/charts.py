@@ -8,9 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from perdure.experiments.co2 import CO2Result
-from perdure.experiments.curse import Curse, Panel, RadiusTrend
+from perdure.experiments.curse import SAMPLES, Curse, Panel, RadiusTrend
 from perdure.report.chart import LINES, MARKERS, Chart, Series, tones
-from perdure.stability import PerturbationCurve
 
 BETA = "perturbation radius β of the recurrent weights"
 ERROR = "perturbation error, share of the target's norm"
@@ -45,7 +44,17 @@ def panel_chart(panel: Panel) -> Chart:
         series.append(Series(f"m = {m}", x, y, tone, LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]))
         if math.isfinite(curve.divergence_radius):
             at = np.array([curve.divergence_radius])
-            series.append(Series("", at, np.array([0.75 * TOP]), tone, None, "triangle-up", f"m = {m}: infinite from β = {curve.divergence_radius:.3g} on"))
+            series.append(
+                Series(
+                    "",
+                    at,
+                    np.array([0.75 * TOP]),
+                    tone,
+                    None,
+                    "triangle-up",
+                    f"m = {m}: infinite from β = {curve.divergence_radius:.3g} on",
+                )
+            )
             last.append(curve.divergence_radius)
     right = max(last) * 2
     low = 10.0 ** math.floor(math.log10(min(bottom)) + 1e-9)
@@ -68,11 +77,22 @@ def trend_chart(trend: RadiusTrend) -> Chart:
         Series(label, root, trend.predict(trend.widths), None, "dash"),
     )
     caption = (
-        "The smallest change of a recurrent weight that makes the error infinite, for near-optimal exponential sums of the polynomial target "
+        "The smallest change of a recurrent weight that makes the error infinite, for near-optimal exponential sums of the polynomial "
+        "target "
         "of Fig. 1b: exact, the slowest rate. The line is a least-squares fit of the logarithm."
     )
     ticks = tuple((math.sqrt(m), str(m)) for m in trend.widths.tolist() if m not in (6, 14))
-    return Chart("radius", "divergence radius against width", "width m (axis linear in √m)", "divergence radius (1/time)", series, caption, False, True, x_ticks=ticks)
+    return Chart(
+        "radius",
+        "divergence radius against width",
+        "width m (axis linear in √m)",
+        "divergence radius (1/time)",
+        series,
+        caption,
+        False,
+        True,
+        x_ticks=ticks,
+    )
 
 
 def sampling_chart(curse: Curse) -> Chart:
@@ -80,18 +100,29 @@ def sampling_chart(curse: Curse) -> Chart:
     growths, base = [], curse.exact.error[0]
     for curve, label, tone, line, marker in (
         (curse.exact, "ascent", 0.0, "solid", "circle"),
-        (curse.sampled, "best of 10 random perturbations", 0.8, "dash", "square"),
+        (curse.sampled, f"best of {SAMPLES} random perturbations", 0.8, "dash", "square"),
     ):
         growth = (curve.raw - base) / curve.target_norm
         use = (curve.radii > 0) & (growth > 0) & (growth <= TOP)
         growths.append(Series(label, curve.radii[use], growth[use], tone, line, marker))
     right = max(float(s.x.max()) for s in growths) * 2
     caption = (
-        f"E(β) - E(0) at m = {curse.exact.width}, map {curse.exact.parametrization}. Both are lower bounds of the supremum, with exact norms: "
-        "random directions miss most of it."
+        f"E(β) - E(0) at m = {curse.exact.width}, map {curse.exact.parametrization}. Both are lower bounds of the supremum, with exact "
+        f"norms: "
+        "the higher one is nearer to it."
     )
     ticks = decades(float(curse.exact.radii[curse.exact.radii > 0][0]), right)
-    return Chart("sampling", "what random sampling misses", BETA, "growth of the error, share of the target's norm", tuple(growths), caption, True, True, x_ticks=ticks)
+    return Chart(
+        "sampling",
+        "what random sampling misses",
+        BETA,
+        "growth of the error, share of the target's norm",
+        tuple(growths),
+        caption,
+        True,
+        True,
+        x_ticks=ticks,
+    )
 
 
 def co2_charts(result: CO2Result) -> list[Chart]:
@@ -116,7 +147,16 @@ def memory_chart(name: str, memory: dict, law: dict) -> Chart:
         seen = mf.values > max(mf.noise_floor, 1e-12 * float(mf.values.max()))
         series.append(Series(f"{probe} probe", mf.times[seen], mf.values[seen], tone, line))
         inside = (mf.times >= fit.window[0]) & (mf.times <= fit.window[1])
-        series.append(Series(f"{probe}: {fit.best_law} fit", mf.times[inside], fit.predict(mf.times[inside]), tone, None, "circle" if line == "solid" else "square"))
+        series.append(
+            Series(
+                f"{probe}: {fit.best_law} fit",
+                mf.times[inside],
+                fit.predict(mf.times[inside]),
+                tone,
+                None,
+                "circle" if line == "solid" else "square",
+            )
+        )
         low.append(float(mf.values[seen].min()))
         high.append(float(mf.values.max()))
     status = next(iter(memory.values())).status
@@ -126,12 +166,18 @@ def memory_chart(name: str, memory: dict, law: dict) -> Chart:
     )
     y_range = (10.0 ** math.floor(math.log10(min(low))), 10.0 ** math.ceil(math.log10(max(high)) + 1e-9))
     title = f"memory function of the {name}"
-    return Chart(f"memory-{name.lower()}", title, "time since the input (weeks)", "memory (output / input / week)", tuple(series), caption, False, True, None, y_range)
-
-
-def upper_bound(curve: PerturbationCurve, beta: float) -> float:
-    """The upper bound at the tabulated radius nearest to beta, as a share of the target's norm."""
-    return float(curve.upper[int(np.argmin(np.abs(curve.radii - beta)))]) / curve.target_norm
+    return Chart(
+        f"memory-{name.lower()}",
+        title,
+        "time since the input (weeks)",
+        "memory (output / input / week)",
+        tuple(series),
+        caption,
+        False,
+        True,
+        None,
+        y_range,
+    )
 
 
 def title_of(name: str) -> str:
@@ -147,7 +193,10 @@ def decades(low: float, high: float) -> tuple[tuple[float, str], ...]:
     """
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     step = max(1, math.ceil((last - first + 1) / 7))
-    return tuple((10.0**k, f"{10.0**k:g}" if -4 < k < 4 else "10" + str(k).translate(SUPERSCRIPT)) for k in range(last - (last - first) // step * step, last + 1, step))
+    return tuple(
+        (10.0**k, f"{10.0**k:g}" if -4 < k < 4 else "10" + str(k).translate(SUPERSCRIPT))
+        for k in range(last - (last - first) // step * step, last + 1, step)
+    )
 
 
 def pretty(kernel: str) -> str:

@@ -24,7 +24,9 @@ def writable_folder(path: str | Path, argument: str = "--out") -> Path:
         raise ArgumentError(f"expected `{argument}` to be a folder, but {folder} is, or lies under, a file: name another one") from None
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise ArgumentError(f"expected `{argument}` to be a folder that can be written, but got {folder} ({why}): name another one") from None
+        raise ArgumentError(
+            f"expected `{argument}` to be a folder that can be written, but got {folder} ({why}): name another one"
+        ) from None
     return folder
 
 

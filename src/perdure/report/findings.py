@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from perdure.experiments.co2 import CO2Result, Trained
-from perdure.experiments.curse import Curse, Panel
+from perdure.experiments.curse import SAMPLES, Curse, Panel
 from perdure.report.charts import pretty
 
 SMALL = 0.1  # share of the target's norm under which an error counts as small
@@ -31,7 +31,8 @@ def radius_sentence(curse: Curse) -> str:
     falls = trend.a - 2 * trend.a_error > 0
     verdict = "the curse of memory" if falls else "no clear trend"
     return (
-        f"Direct weights, polynomial memory {pretty(panel.kernel)}: the change of a recurrent weight that makes the error infinite goes from "
+        f"Direct weights, polynomial memory {pretty(panel.kernel)}: the change of a recurrent weight that makes the error infinite goes "
+        f"from "
         f"{trend.radii[0]:.2g} at width {first} to {trend.radii[-1]:.2g} at width {last}, "
         f"like e^(-a √m) with a = {trend.a:.1f} ± {2 * trend.a_error:.1f} (two standard errors): {verdict}."
     )
@@ -43,8 +44,9 @@ def exponential_sentence(panel: Panel) -> str:
     divergence = {c.divergence_radius for c in panel.curves.values()}
     at = f"{min(divergence):.3g}" if max(divergence) - min(divergence) < 1e-6 else f"{min(divergence):.3g} to {max(divergence):.3g}"
     return (
-        f"Direct weights, exponential memory {pretty(panel.kernel)}: over the {radii} radii with a finite error the curves of all widths differ by at most "
-        f"{_percent(spread)}, and all diverge at {at}, the rate of the target."
+        f"Direct weights, exponential memory {pretty(panel.kernel)}: over the {radii} radii with a finite error the curves of all "
+        f"widths differ by "
+        f"{'up to ' if spread >= 1e-4 else ''}{_percent(spread)}, and all diverge at {at}, the rate of the target."
     )
 
 
@@ -57,10 +59,15 @@ def stable_sentence(curse: Curse) -> str:
         curve = panel.curves[widest]
         radius = curve.radius_below(SMALL * curve.target_norm)
         finite = all(math.isinf(c.divergence_radius) for c in panel.curves.values())
-        parts.append(f"with {panel.parametrization} {'no width diverges' if finite else 'some widths diverge'} and at width {widest} the error stays under "
-                     f"{_percent(SMALL)} of the target's norm up to β = {radius:.2g}")
+        parts.append(
+            f"with {panel.parametrization} {'no width diverges' if finite else 'some widths diverge'} and at width {widest} the error "
+            f"stays under "
+            f"{_percent(SMALL)} of the target's norm up to β = {radius:.2g}"
+        )
     direct = curse.trend.radii[-1]
-    return f"Same targets and sums, stable maps: {'; '.join(parts)}. The direct map at that width breaks at {direct:.2g}."
+    return (
+        f"The same target and sums, trained through stable maps: {'; '.join(parts)}. The direct map at that width breaks at {direct:.2g}."
+    )
 
 
 def agreement_sentence(curse: Curse) -> str:
@@ -70,7 +77,8 @@ def agreement_sentence(curse: Curse) -> str:
     own, _ = _spread(paper, wide, 1e-3, 1e-1)
     other, _ = _spread(sharp, wide, 1e-3, 1e-1)
     return (
-        f"Between widths {wide[0]} and {wide[-1]} the exp curves for β in [0.001, 0.1] differ by up to {_percent(own)}: E(0), the unperturbed approximation error, is still "
+        f"Between widths {wide[0]} and {wide[-1]} the exp curves for β in [0.001, 0.1] differ by up to {_percent(own)}: E(0), the "
+        f"unperturbed approximation error, is still "
         f"{_percent(paper.approximation[wide[0]])} of the norm at width {wide[0]}. With the faster kernel {pretty(sharp.kernel)}, "
         f"where it is {sharp.approximation[wide[0]]:.1g}, they differ by at most {_percent(other)}."
     )
@@ -80,7 +88,8 @@ def sampling_sentence(curse: Curse) -> str:
     """What random perturbations find of the growth."""
     share = curse.found_by_sampling
     return (
-        f"Random sampling underestimates: at width {curse.exact.width}, map {curse.exact.parametrization}, the best of 10 random perturbations finds "
+        f"Random sampling underestimates: at width {curse.exact.width}, map {curse.exact.parametrization}, the best of {SAMPLES} random "
+        f"perturbations finds "
         f"{_percent(float(share.min()))} to {_percent(float(share.max()))} of the growth of the error that ascent finds."
     )
 
@@ -91,7 +100,8 @@ def forecast_sentence(co2: CO2Result) -> str:
     best = min(m.error for m in co2.models)
     better = "better" if best < min(co2.persistence, co2.seasonal) else "not better"
     return (
-        f"Weekly CO₂, next week, {co2.record.inputs.size - co2.record.split} held-out weeks: root mean square error {models}, {better} than "
+        f"Weekly CO₂, next week, {co2.record.inputs.size - co2.record.split} held-out weeks: root mean square error {models}, {better} "
+        f"than "
         f"“as this week” ({co2.persistence:.3f} ppm) and “as the same week changed a year ago” ({co2.seasonal:.3f} ppm)."
     )
 

@@ -28,13 +28,29 @@ def curse_table(curse: Curse) -> Table:
         for m, curve in panel.curves.items():
             i = min(range(curve.radii.size), key=lambda j: abs(curve.radii[j] - AT))
             bounds = [number(float(v) / curve.target_norm) for v in (curve.error[i], curve.upper[i])]
-            row = (pretty(panel.kernel), panel.parametrization, str(m), number(panel.approximation[m]), number(curve.divergence_radius), *bounds)
+            row = (
+                pretty(panel.kernel),
+                panel.parametrization,
+                str(m),
+                number(panel.approximation[m]),
+                number(curve.divergence_radius),
+                *bounds,
+            )
             rows.append(row)
     caption = (
-        f"Recurrent weights perturbed; W1 norm on the infinite horizon, as a share of the target's. Approximation error and divergence radius are "
+        f"Recurrent weights perturbed; W1 norm on the infinite horizon, as a share of the target's. Approximation error and divergence "
+        f"radius are "
         f"exact; E(β) at β = {AT:g} is bracketed by a lower bound (ascent) and an upper one (mode by mode)."
     )
-    columns = ("kernel", "map", "width m", "approximation error, exact", "divergence radius, exact", "E(β), lower bound", "E(β), upper bound")
+    columns = (
+        "kernel",
+        "map",
+        "width m",
+        "approximation error, exact",
+        "divergence radius, exact",
+        "E(β), lower bound",
+        "E(β), upper bound",
+    )
     return Table(caption, columns, tuple(rows))
 
 
@@ -43,7 +59,9 @@ def radius_table(curse: Curse) -> Table:
     trend = curse.trend
     rows = zip(trend.widths.tolist(), trend.radii.tolist(), trend.predict(trend.widths).tolist(), strict=True)
     caption = "Divergence radius of the direct map on the target of Fig. 1b, per unit time: exact. Last column: the straight line in √m."
-    return Table(caption, ("width m", "divergence radius, exact", "fitted e^(b - a √m)"), tuple((str(m), number(r), number(f)) for m, r, f in rows))
+    return Table(
+        caption, ("width m", "divergence radius, exact", "fitted e^(b - a √m)"), tuple((str(m), number(r), number(f)) for m, r, f in rows)
+    )
 
 
 def forecast_table(co2: CO2Result) -> Table:
@@ -63,9 +81,32 @@ def memory_table(co2: CO2Result) -> Table:
     for model in co2.models:
         for probe, law in model.law.items():
             weight = law.evidence[law.best_law]
-            rows.append((model.name, probe, law.law, law.best_law, f"{weight:.2f}", number(law.half_life), number(law.horizon(0.01)), model.memory[probe].status, law.reason))
-    columns = ("model", "probe", "law", "likeliest law", "Akaike weight", "half-life (weeks)", "1 % left (weeks)", "memory is", "why this law, or what is missing")
-    caption = "Time after which the envelope of the memory stays below half of its peak, and below 1 % of it; 95 % intervals of all parameters are in co2.json."
+            rows.append(
+                (
+                    model.name,
+                    probe,
+                    law.law,
+                    law.best_law,
+                    f"{weight:.2f}",
+                    number(law.half_life),
+                    number(law.horizon(0.01)),
+                    model.memory[probe].status,
+                    law.reason,
+                )
+            )
+    columns = (
+        "model",
+        "probe",
+        "law",
+        "likeliest law",
+        "Akaike weight",
+        "half-life (weeks)",
+        "1 % left (weeks)",
+        "memory is",
+        "why this law, or what is missing",
+    )
+    caption = "Time after which the envelope of the memory stays below half of its peak, and below 1 % of it; 95 % intervals of all "
+    "parameters are in co2.json."
     return Table(caption, columns, tuple(rows))
 
 

@@ -116,12 +116,12 @@ def exact(network: Network, move: Move, at: int, target: LinearFunctional, nodes
 
 
 def _decay(t: Array, rates: Array) -> Array:
-    with np.errstate(under="ignore"):
+    with np.errstate(under="ignore", over="ignore"):  # e^-(huge) is 0
         return np.exp(-np.multiply.outer(t, rates))
 
 
 def _roots(f, t: Array, values: Array) -> Array:  # noqa: ANN001
-    at = np.nonzero(values[:-1] * values[1:] < 0)[0]
+    at = np.nonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)[0]
     low, high, sign = t[at].copy(), t[at + 1].copy(), np.sign(values[at])
     for _ in range(40 if at.size else 0):
         middle = 0.5 * (low + high)
