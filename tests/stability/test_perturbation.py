@@ -14,7 +14,11 @@ from perdure.approximation import approximate
 from perdure.functionals import ExponentialSum
 from perdure.stability import perturbation_error, sobolev_distance
 
-MAPS = {"direct": (lambda v: -v, lambda w: -w), "exp": (np.exp, np.log), "softplus": (lambda v: np.log1p(np.exp(v)), lambda w: np.log(np.expm1(w)))}
+MAPS = {
+    "direct": (lambda v: -v, lambda w: -w),
+    "exp": (np.exp, np.log),
+    "softplus": (lambda v: np.log1p(np.exp(v)), lambda w: np.log(np.expm1(w))),
+}
 
 
 @pytest.mark.parametrize(("name", "beta"), [("direct", 0.3), ("exp", 0.7), ("softplus", 0.4)])
@@ -116,7 +120,9 @@ def test_radius_of_the_direct_map_falls_with_the_root_of_the_width():
 def test_curves_of_stable_maps_agree(name):
     """Fig. 4: from m = 16 on within 10 % for beta in [1e-3, 1e-1]; about 0.54 beta (exp) and 0.34 beta (softplus) of the norm."""
     target, radii = F.polynomial(2.0), np.geomspace(1e-3, 1e-1, 7)
-    curves = [perturbation_error(approximate(target, m), target, radii, groups="recurrent", parametrization=name).relative for m in (16, 32, 64)]
+    curves = [
+        perturbation_error(approximate(target, m), target, radii, groups="recurrent", parametrization=name).relative for m in (16, 32, 64)
+    ]
     assert (np.max(curves, axis=0) <= 1.1 * np.min(curves, axis=0)).all()
     assert curves[-1][0] / radii[0] == pytest.approx({"exp": 0.54, "softplus": 0.34}[name], rel=0.05)
 

@@ -19,7 +19,6 @@ from scipy.linalg import get_lapack_funcs
 
 from perdure._typing import Array
 
-
 (_gejsv,) = get_lapack_funcs(("gejsv",), dtype=np.float64)
 
 

@@ -114,7 +114,9 @@ class LinearFunctional(ABC):
         _checks.choice(rule, "rule", ("rectangle", "trapezoid"))
         tensor = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         if tensor.ndim != 3 or tensor.shape[2] != self.input_size:
-            raise _checks.fail("x", f"of shape (B, T, {self.input_size})", tuple(tensor.shape), "batch first, then time, then input dimension")
+            raise _checks.fail(
+                "x", f"of shape (B, T, {self.input_size})", tuple(tensor.shape), "batch first, then time, then input dimension"
+            )
         if not tensor.is_floating_point():
             raise ArgumentTypeError(f"expected argument `x` to be floating point, but got {tensor.dtype}: call x.float() first")
         steps = tensor.shape[1]

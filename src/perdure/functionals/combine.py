@@ -79,7 +79,9 @@ def combine(terms: Sequence[tuple[float, LinearFunctional]]) -> LinearFunctional
         flat += [(weight * w, f) for w, f in inner]
     sizes = {f.input_size for _, f in flat}
     if len(sizes) > 1:
-        raise _checks.fail("other", "a functional of the same input size", sorted(sizes), "sum functionals that read the same input; use stack")
+        raise _checks.fail(
+            "other", "a functional of the same input size", sorted(sizes), "sum functionals that read the same input; use stack"
+        )
     sums = [(w, f) for w, f in flat if isinstance(f, ExponentialSum)]
     rest = [(w, f) for w, f in flat if not isinstance(f, ExponentialSum)]
     if sums:
@@ -100,7 +102,9 @@ def stack(*parts: LinearFunctional) -> LinearFunctional:
     """
     for part in parts:
         if not isinstance(part, LinearFunctional):
-            raise ArgumentTypeError(f"expected argument `parts` to be functionals, but got {type(part).__name__}: build them with perdure.functionals")
+            raise ArgumentTypeError(
+                f"expected argument `parts` to be functionals, but got {type(part).__name__}: build them with perdure.functionals"
+            )
         if part.input_size != 1:
             raise _checks.fail("parts", "functionals of one input each", part.input_size, "stack scalar functionals")
     if not parts:

@@ -28,7 +28,9 @@ class ExponentialSum(LinearFunctional):
             raise _checks.fail("rates", "non-empty", [], "pass at least one rate")
         if (self.rates.real <= 0).any():
             bad = self.rates[self.rates.real <= 0][0]
-            raise _checks.fail("rates", "of positive real part", bad, "rho(t) = sum a e^(-rate t) must decay; a pole at -0.5 is the rate 0.5")
+            raise _checks.fail(
+                "rates", "of positive real part", bad, "rho(t) = sum a e^(-rate t) must decay; a pole at -0.5 is the rate 0.5"
+            )
         if coefficients.shape[0] != self.rates.size:
             rule = f"one per rate (leading size {self.rates.size})"
             raise _checks.fail("coefficients", rule, coefficients.shape, "give (m,) or (m, d) coefficients for m rates")

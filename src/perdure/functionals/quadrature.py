@@ -59,7 +59,7 @@ def _sign_changes(f: Callable[[Array], Array], t: Array, values: Array) -> Array
 
 
 def integrate_absolute(f: Callable[[Array], Array], mesh: Array) -> float:
-    """int |f|_1 dt over the mesh, f: (T,) -> (T, d), with sign changes made panel ends, component by component."""
+    """Int |f|_1 dt over the mesh, f: (T,) -> (T, d), with sign changes made panel ends, component by component."""
     t, _ = panel_rule(mesh)
     samples = f(t)
     total = 0.0
@@ -80,8 +80,10 @@ def integrate_absolute(f: Callable[[Array], Array], mesh: Array) -> float:
     return total
 
 
-def half_line_w1(kernel: Callable[[Array], Array], derivative: Callable[[Array], Array], tail: Callable[[Array], Array], mesh: Array) -> float:
-    """int |rho|_1 + |rho(0)|_1 + int |rho'|_1 over [0, inf).
+def half_line_w1(
+    kernel: Callable[[Array], Array], derivative: Callable[[Array], Array], tail: Callable[[Array], Array], mesh: Array
+) -> float:
+    """Int |rho|_1 + |rho(0)|_1 + int |rho'|_1 over [0, inf).
 
     Past the end of the mesh rho is monotone and keeps its sign, so the tails are |int_T^inf rho|_1 and |rho(T)|_1.
     """

@@ -28,7 +28,7 @@ class Parametrization(nn.Module):
 
     @abstractmethod
     def forward(self, v: Tensor) -> Tensor:
-        """w = g(v), any shape."""
+        """W = g(v), any shape."""
 
     @abstractmethod
     def derivative(self, v: Tensor) -> Tensor:
@@ -36,10 +36,10 @@ class Parametrization(nn.Module):
 
     @abstractmethod
     def _inverse(self, w: Tensor) -> Tensor:
-        """v with g(v) = w, for w inside the domain."""
+        """V with g(v) = w, for w inside the domain."""
 
     def right_inverse(self, w: Tensor) -> Tensor:
-        """v with g(v) = w.
+        """V with g(v) = w.
 
         Raises:
             ValueError: some w lies outside the range of the map; the message gives the range.

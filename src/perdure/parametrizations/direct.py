@@ -25,7 +25,7 @@ class Direct(Parametrization):
         return (-float("inf"), float("inf"))
 
     def forward(self, v: Tensor) -> Tensor:
-        """w = v."""
+        """W = v."""
         return v
 
     def derivative(self, v: Tensor) -> Tensor:

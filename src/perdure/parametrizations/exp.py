@@ -21,7 +21,7 @@ class Exp(Parametrization):
     guarantee = "negative for every v"
 
     def forward(self, v: Tensor) -> Tensor:
-        """w = -e^v."""
+        """W = -e^v."""
         return -torch.exp(_clamp(v))
 
     def derivative(self, v: Tensor) -> Tensor:

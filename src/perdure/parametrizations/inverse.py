@@ -36,7 +36,7 @@ class Inverse(Parametrization):
         return (-1.0 / self.b * (1 + 1e-12), 0.0)
 
     def forward(self, v: Tensor) -> Tensor:
-        """w = -1 / (a v^2 + b), never closer to 0 than the smallest normal number of the dtype."""
+        """W = -1 / (a v^2 + b), never closer to 0 than the smallest normal number of the dtype."""
         limit = (torch.finfo(v.dtype).max / self.a) ** 0.5 * 0.5
         return -1.0 / (self.a * v.clamp(-limit, limit) ** 2 + self.b)
 

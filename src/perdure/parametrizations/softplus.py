@@ -19,7 +19,7 @@ class Softplus(Parametrization):
     guarantee = "negative for every v"
 
     def forward(self, v: Tensor) -> Tensor:
-        """w = -log(e^v + e^0), never below the smallest normal number of the dtype."""
+        """W = -log(e^v + e^0), never below the smallest normal number of the dtype."""
         tiny = torch.finfo(v.dtype).tiny
         return -torch.logaddexp(v, torch.zeros_like(v)).clamp_min(tiny)
 

@@ -49,7 +49,9 @@ def climb(network: Network, move: Move, radii: Tensor, nodes: Nodes) -> tuple[Te
         if at.numel() == 0:
             break
         best = network.toward(gradient[at], radii[at])
-        promising = _gain(gradient[at], move[at], best) > 1e-9 * error[at]  # else the point is stationary: no move of the ball helps to first order
+        promising = (
+            _gain(gradient[at], move[at], best) > 1e-9 * error[at]
+        )  # else the point is stationary: no move of the ball helps to first order
         active[at[~promising]] = False
         at, best = at[promising], best[promising]
         if at.numel() == 0:

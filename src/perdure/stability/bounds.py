@@ -49,7 +49,11 @@ def _growth(network: Network, beta: float) -> float:
         norm = np.maximum(norm, moved_norm)
         rows = np.sqrt(d * min(states, d))  # |du_k|_1 summed over the modes, from the spectral norm
         total = float(((c + in_c) * (u.sum(1) + np.sqrt(d) * in_u) * shift).sum())
-        total += in_c * float(np.linalg.norm(u.sum(1) * norm)) + rows * in_u * float(np.linalg.norm(c * norm)) + rows * in_c * in_u * float(norm.max())
+        total += (
+            in_c * float(np.linalg.norm(u.sum(1) * norm))
+            + rows * in_u * float(np.linalg.norm(c * norm))
+            + rows * in_c * in_u * float(norm.max())
+        )
     return total if np.isfinite(total) else float("inf")
 
 

@@ -55,7 +55,7 @@ class PerturbationCurve:
 
     @property
     def relative(self) -> Array:
-        """error / ||H||_{W1}."""
+        """Error / ||H||_{W1}."""
         return self.error / self.target_norm
 
     def radius_below(self, level: float) -> float:
@@ -82,7 +82,13 @@ class PerturbationCurve:
         """One row a radius."""
         import pandas as pd
 
-        columns: dict[str, Any] = {"radius": self.radii, "error": self.error, "relative_error": self.relative, "raw": self.raw, "upper": self.upper}
+        columns: dict[str, Any] = {
+            "radius": self.radii,
+            "error": self.error,
+            "relative_error": self.relative,
+            "raw": self.raw,
+            "upper": self.upper,
+        }
         columns |= {f"error_{name}": value for name, value in self.by_group.items()}
         return pd.DataFrame(columns).assign(width=self.width, parametrization=self.parametrization, method=self.method)
 
@@ -108,7 +114,9 @@ class PerturbationCurve:
             ax.plot(self.radii[finite][:1] / 2, self.error[:1], marker="_", linestyle="", color=line.get_color(), clip_on=False)
         if np.isfinite(self.divergence_radius):
             ax.axvline(self.divergence_radius, color=line.get_color(), linewidth=0.8, linestyle=":")
-        ax.set(xscale="log", yscale="log", xlabel="perturbation radius β (of the trained weights)", ylabel="perturbation error E(β), W1 norm")
+        ax.set(
+            xscale="log", yscale="log", xlabel="perturbation radius β (of the trained weights)", ylabel="perturbation error E(β), W1 norm"
+        )
         ax.legend()
         return ax
 

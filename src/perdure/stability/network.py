@@ -100,7 +100,7 @@ class Network:
         return rates, (self.c + move.c)[..., None] * (self.u + move.u)
 
     def slope(self, move: Move) -> Tensor:
-        """d alpha / d v (B, K)."""
+        """D alpha / d v (B, K)."""
         return -self.map.derivative(self.v + move.v).detach()
 
     def toward(self, gradient: Move, radius: Tensor) -> Move:
@@ -163,7 +163,12 @@ class Network:
         """(frequency, lifetime) of each conjugate pair, the longest a move of that radius can make it last."""
         r = radius if "recurrent" in self.groups else 0.0
         nearest = torch.zeros_like(self.v).clamp(self.v - r, self.v + r)
-        alpha = (-self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r]))).detach().amin(0).clamp_min(1e-290)
+        alpha = (
+            (-self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r])))
+            .detach()
+            .amin(0)
+            .clamp_min(1e-290)
+        )
         return [(float(w) + r, 45.0 / float(a)) for w, a, pair in zip(self.omega, alpha, self.pair, strict=True) if bool(pair)]
 
     def divergence_radius(self) -> float:

@@ -46,4 +46,6 @@ def check_pair(model: object, target: object) -> None:
                 "models and targets; build them with perdure.functionals or perdure.approximate"
             )
     if isinstance(model, LinearFunctional) and isinstance(target, LinearFunctional) and model.input_size != target.input_size:
-        raise _checks.fail("model", f"of the target's input size {target.input_size}", model.input_size, "compare functionals of the same input")
+        raise _checks.fail(
+            "model", f"of the target's input size {target.input_size}", model.input_size, "compare functionals of the same input"
+        )

@@ -155,7 +155,13 @@ def _ascended(
 
 
 def _sampled(
-    network: Network, target: LinearFunctional, radii: Array, horizon: float | None, perturbations: int, generator: torch.Generator, nominal: float
+    network: Network,
+    target: LinearFunctional,
+    radii: Array,
+    horizon: float | None,
+    perturbations: int,
+    generator: torch.Generator,
+    nominal: float,
 ) -> Array:
     """The largest of random perturbations; a sample whose mode stops decaying has infinite norm."""
     result = np.full(radii.shape, nominal)
@@ -169,7 +175,9 @@ def _sampled(
             result[i] = np.inf
             continue
         alpha = rates.real if rates.is_complex() else rates
-        swings = network.swings(float(radius)) if horizon is not None or float(radius) < network.divergence_radius() else network.swings(0.0)
+        swings = (
+            network.swings(float(radius)) if horizon is not None or float(radius) < network.divergence_radius() else network.swings(0.0)
+        )
         slowest = float(alpha.min()) if horizon is None else 1.0 / horizon
         nodes = Nodes(target, max(slowest, 1e-290), max(float(alpha.max()), 1e-290), swings, horizon)
         result[i] = max(exact(network, move, k, target, nodes, horizon) for k in range(perturbations))

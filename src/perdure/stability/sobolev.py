@@ -32,7 +32,9 @@ class Nodes:
     swings lists (frequency, lifetime) of the oscillating modes.
     """
 
-    def __init__(self, target: LinearFunctional, slowest: float, fastest: float, swings: list[tuple[float, float]], horizon: float | None) -> None:
+    def __init__(
+        self, target: LinearFunctional, slowest: float, fastest: float, swings: list[tuple[float, float]], horizon: float | None
+    ) -> None:
         mesh = target.mesh()
         first = min(0.1 / fastest, float(mesh[1]))
         last = max(45.0 / slowest, float(mesh[-1])) if horizon is None else horizon
@@ -69,7 +71,11 @@ def value_and_gradient(network: Network, move: Move, nodes: Nodes) -> tuple[Tens
     e = decay(nodes.t, rates)
     d = a.shape[-1]
     pair = torch.cat([a, -rates[..., None] * a], dim=-1)
-    difference = (e @ pair).real - torch.cat([nodes.rho, nodes.slope], dim=-1) if e.is_complex() else e @ pair - torch.cat([nodes.rho, nodes.slope], -1)
+    difference = (
+        (e @ pair).real - torch.cat([nodes.rho, nodes.slope], dim=-1)
+        if e.is_complex()
+        else e @ pair - torch.cat([nodes.rho, nodes.slope], -1)
+    )
     at_zero = (a.real if a.is_complex() else a).sum(1) - nodes.start
     error = (nodes.weight[:, None] * difference.abs()).sum((1, 2)) + at_zero.abs().sum(1)
     s = nodes.weight[:, None] * difference.sign()
@@ -120,7 +126,7 @@ def _decay(t: Array, rates: Array) -> Array:
         return np.exp(-np.multiply.outer(t, rates))
 
 
-def _roots(f, t: Array, values: Array) -> Array:  # noqa: ANN001
+def _roots(f, t: Array, values: Array) -> Array:
     at = np.nonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)[0]
     low, high, sign = t[at].copy(), t[at + 1].copy(), np.sign(values[at])
     for _ in range(40 if at.size else 0):

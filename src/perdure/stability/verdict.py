@@ -78,7 +78,10 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, valid as strict JSON: infinity is the string "inf"."""
-        trends = {name: None if (t := getattr(self, name)) is None else {k: plain(v) for k, v in vars(t).items()} for name in ("error_trend", "radius_trend")}
+        trends = {
+            name: None if (t := getattr(self, name)) is None else {k: plain(v) for k, v in vars(t).items()}
+            for name in ("error_trend", "radius_trend")
+        }
         return {
             "outcome": self.outcome, "beta0": None if self.beta0 is None else plain(self.beta0), "reason": self.reason,
             "parametrization": self.parametrization, "groups": list(self.groups), "threshold": self.threshold, "radii": plain(self.radii),
@@ -136,7 +139,12 @@ def stable_approximation(
     'stable'
     """
     if activation != "linear":
-        raise _checks.fail("activation", "'linear'", activation, "exact verdicts exist for linear networks; probe a nonlinear one by perdure.memory_function")
+        raise _checks.fail(
+            "activation",
+            "'linear'",
+            activation,
+            "exact verdicts exist for linear networks; probe a nonlinear one by perdure.memory_function",
+        )
     sizes = [_checks.positive_int(m, "widths") for m in widths]
     if not sizes or sorted(set(sizes)) != sizes:
         raise _checks.fail("widths", "non-empty and strictly increasing", list(widths), "for example (4, 8, 16, 32, 64)")
@@ -145,7 +153,10 @@ def stable_approximation(
         raise _checks.fail("threshold", "below 1", threshold, "it is relative to the norm of the target: the zero model has error 1")
     common = np.concatenate([[0.0], np.geomspace(1e-4, 2.0, 24)]) if radii is None else _checks.radii(radii)
     models = {m: approximate(target, m) for m in sizes}
-    curves = {m: perturbation_error(model, target, common, groups=groups, parametrization=parametrization, seed=seed) for m, model in models.items()}
+    curves = {
+        m: perturbation_error(model, target, common, groups=groups, parametrization=parametrization, seed=seed)
+        for m, model in models.items()
+    }
     level = threshold * target.norm()
     nominal = {m: _nominal(models[m], target) for m in sizes}
     radius = {m: _radius(models[m], target, curves[m], level, parametrization, groups, seed) for m in sizes}
@@ -159,7 +170,9 @@ def stable_approximation(
     beta0 = {"stable": min((radius[m] for m in kept), default=0.0), "unstable": 0.0, "undecided": None}[outcome]
     first = curves[sizes[0]]
     asymptotic = np.max([curves[m].error for m in larger], axis=0)
-    return Verdict(outcome, beta0, curves, common, asymptotic, radius, level, error_trend, radius_trend, reason, first.parametrization, first.groups)
+    return Verdict(
+        outcome, beta0, curves, common, asymptotic, radius, level, error_trend, radius_trend, reason, first.parametrization, first.groups
+    )
 
 
 def _nominal(model: ExponentialSum, target: LinearFunctional) -> float:
@@ -181,7 +194,10 @@ def _radius(
     high = curve.divergence_radius
     if not np.isfinite(high):
         high = 1.0
-        while perturbation_error(model, target, [high], groups=groups, parametrization=parametrization, seed=seed).error[0] <= level and high < 1e3:
+        while (
+            perturbation_error(model, target, [high], groups=groups, parametrization=parametrization, seed=seed).error[0] <= level
+            and high < 1e3
+        ):
             high *= 4
     for _ in range(8):
         own = high * np.geomspace(1e-3, 1.0, 16)[: 15 if high == curve.divergence_radius else 16]
@@ -210,7 +226,10 @@ def _decide(
     if len(nominal) < 3:
         return "undecided", f"{len(nominal)} widths show no trend: pass at least four"
     if last > ROUNDING and (error is None or error.high >= 0):
-        return "undecided", f"the error without perturbation does not clearly fall with the width ({last:.2g} of the norm at the largest): add larger widths"
+        return (
+            "undecided",
+            f"the error without perturbation does not clearly fall with the width ({last:.2g} of the norm at the largest): add larger widths",
+        )
     if len(resolved) < 3 or radius is None:
         return "undecided", (
             f"only {len(resolved)} widths approximate the target well enough (a quarter of the threshold) to show how the radius behaves; the relative "
