@@ -1,5 +1,7 @@
 """Every functional against its closed forms, quadrature and direct convolution."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_norms_by_adaptive_quadrature(target):
         return lambda t: abs(float(getattr(target, name)([t])[0]))
 
     edges = np.linspace(0.0, 60.0, 241)
-    total = sum(quad(at(name), a, b)[0] for name in ("kernel", "kernel_derivative") for a, b in zip(edges[:-1], edges[1:], strict=True))
+    total = sum(quad(at(name), a, b)[0] for name in ("kernel", "kernel_derivative") for a, b in itertools.pairwise(edges))
     assert target.norm() == pytest.approx(total + at("kernel")(0.0), rel=1e-5)
 
 

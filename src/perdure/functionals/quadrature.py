@@ -7,6 +7,7 @@ sign changes found by bisection and made panel ends, and the tail past the last 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -27,7 +28,7 @@ def geometric_mesh(first: float, last: float, ratio: float = 2.0) -> Array:
 def refine(mesh: Array, widest: float, until: float) -> Array:
     """The mesh with no panel wider than `widest` before the time `until` (for oscillating kernels)."""
     pieces = [np.linspace(a, b, max(1, int(np.ceil((min(b, until) - a) / widest))) + 1)[:-1] if a < until else np.array([a])
-              for a, b in zip(mesh[:-1], mesh[1:], strict=True)]  # fmt: skip
+              for a, b in itertools.pairwise(mesh)]  # fmt: skip
     return np.concatenate([*pieces, mesh[-1:]])
 
 

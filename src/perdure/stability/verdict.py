@@ -214,7 +214,7 @@ def _trend(widths: list[int], values: list[float]) -> Trend | None:
     x, y = np.log2(widths), np.log2(values)
     if np.ptp(y) < 1e-9:
         return Trend(0.0, 0.0, 0.0, len(widths))
-    fit = linregress(x, y)
+    fit: Any = linregress(x, y)
     half = float(student.ppf(0.975, len(widths) - 2)) * float(fit.stderr)
     return Trend(float(fit.slope), float(fit.slope) - half, float(fit.slope) + half, len(widths))
 
