@@ -1,7 +1,8 @@
 """How often `perdure.fit_decay` is right: 250 generated noisy curves of known law, as a confusion table in markdown.
 
-Run `python benchmarks/decay_confusion.py [seeds | --coverage]`; docs/decay-laws.md holds what seed 0 prints. The curves are written down here, not taken
-from the fitted families, and none is left out: some are hard (they hardly fall, or drown in their floor) and stand under their true law.
+Run `python benchmarks/decay_confusion.py [seeds | --coverage]`; docs/decay-laws.md holds what seed 0 prints. The curves are written down
+here, not taken from the fitted families, and none is left out: some are hard (they hardly fall, or drown in their floor) and stand under
+their true law.
 """
 
 from __future__ import annotations

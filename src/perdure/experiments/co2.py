@@ -157,7 +157,8 @@ def load() -> Record:
         from statsmodels.datasets import co2
     except ImportError as error:
         raise PerdureError("the CO2 record ships with statsmodels, which is not installed: pip install 'perdure[demo]'") from error
-    series = co2.load_pandas().data["co2"]
+    table: Any = co2.load_pandas().data
+    series = table["co2"]
     return prepare(
         series.index.to_numpy(), series.to_numpy(float), int(np.searchsorted(series.index.to_numpy(), np.datetime64(TRAIN_UNTIL)))
     )

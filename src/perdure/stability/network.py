@@ -73,7 +73,7 @@ class Network:
         self.is_complex = bool(self.pair.any())
         kind = torch.complex128 if self.is_complex else torch.float64
         length = np.linalg.norm(weights, axis=1)
-        direction = np.where(length[:, None] > 0, weights / np.where(length > 0, length, 1.0)[:, None], np.eye(1, weights.shape[1]))
+        direction: Array = np.where(length[:, None] > 0, weights / np.where(length > 0, length, 1.0)[:, None], np.eye(1, weights.shape[1]))
         self.u = _tensor(direction if self.is_complex else direction.real, kind)
         self.c = _tensor(length, kind)
         self.rates, self.excited = rates, length > 0
