@@ -18,7 +18,7 @@ FILTERS = {
     "three leaks in a row": TIMES**2 * np.exp(-0.02 * TIMES),
     "forty leaks side by side": (RATES**1.5 * np.exp(-np.outer(TIMES, RATES))).sum(axis=1),
     "moving average of 300": np.where(TIMES < 300, 1.0, 0.0),
-    "integrator": 0.5 + 0.5 * np.exp(-0.02 * TIMES),
+    "integrator": 0.8 + 0.2 * np.exp(-0.02 * TIMES),
 }
 
 
