@@ -188,7 +188,7 @@ def title_of(name: str) -> str:
 def decades(low: float, high: float) -> tuple[tuple[float, str], ...]:
     """Ticks at powers of ten between low and high, at most about seven.
 
-    >>> decades(5e-4, 20)
+    >>> decades(5e-4, 20.0)
     ((0.001, '0.001'), (0.01, '0.01'), (0.1, '0.1'), (1.0, '1'), (10.0, '10'))
     """
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
