@@ -83,3 +83,12 @@ def test_order_in_dt(rule, order):
 def test_refusals(make, name):
     with pytest.raises(ValueError, match=f"`{name}`"):
         make()
+
+
+@pytest.mark.parametrize(
+    "functional", [F.exponential(1.0), F.polynomial(1.5), F.oscillating(1.0, 3.0), F.shift(5.0, 0.5), F.airy(2.0), F.airy(-2.0)], ids=repr
+)
+def test_nothing_is_left_at_the_end_of_time(functional):
+    """Far beyond the mesh every kernel is 0 and never NaN, without a warning from overflow on the way."""
+    for value in (functional.kernel, functional.kernel_derivative, functional.memory):
+        assert (np.abs(value([1e14, 1e300, np.inf])) < 1e-20).all()

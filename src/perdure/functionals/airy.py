@@ -11,21 +11,29 @@ from perdure._typing import Array
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.quadrature import geometric_mesh, merge
 
+ZERO = 120.0  # Ai and its derivative are below the smallest double from here on; scipy returns NaN far beyond
+LARGEST = 1e4  # of the offset: the kernel then has 2e5 sign changes
+
 
 class Airy(LinearFunctional):
     """rho(t) = Ai(t - offset)."""
 
     def __init__(self, offset: float) -> None:
         self.offset = _checks.number(offset, "offset")
+        if abs(self.offset) > LARGEST:
+            raise _checks.fail("offset", f"at most {LARGEST:g} in size", self.offset, "rescale time: the kernel swings offset^1.5 times")
+
+    def _argument(self, t: Array) -> Array:
+        return np.minimum(t - self.offset, ZERO)
 
     def _kernel(self, t: Array) -> Array:
-        return np.asarray(scipy_airy(t - self.offset)[0])[:, None]
+        return np.asarray(scipy_airy(self._argument(t))[0])[:, None]
 
     def _kernel_derivative(self, t: Array) -> Array:
-        return np.asarray(scipy_airy(t - self.offset)[1])[:, None]
+        return np.asarray(scipy_airy(self._argument(t))[1])[:, None]
 
     def _tail(self, t: Array) -> Array:
-        s = t - self.offset  # itairy integrates from 0: int_0^z for z >= 0, and int_0^|z| of Ai(-u) for the other side
+        s = self._argument(t)  # itairy integrates from 0: int_0^z for z >= 0, and int_0^|z| of Ai(-u) for the other side
         positive = itairy(np.maximum(s, 0.0))[0]
         negative = itairy(np.maximum(-s, 0.0))[2]
         return np.where(s >= 0, 1 / 3 - positive, 1 / 3 + negative)[:, None]

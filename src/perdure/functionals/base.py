@@ -169,4 +169,4 @@ def _times(t: Any) -> Array:
         raise ArgumentError(f"expected argument `t` to be one-dimensional, but got shape {array.shape}: pass times as (T,)")
     if np.isnan(array).any():
         raise ArgumentError("expected argument `t` to be free of NaN, but got NaN: check how the times were made")
-    return np.atleast_1d(array)
+    return np.minimum(np.atleast_1d(array), 1e300)  # infinity would be NaN in products with a kernel that is 0 there

@@ -14,7 +14,7 @@ import torch
 from perdure._typing import Array, Tensor
 from perdure.functionals.base import LinearFunctional
 from perdure.stability.network import Move, Network
-from perdure.stability.sobolev import Nodes, value_and_gradient
+from perdure.stability.sobolev import Nodes, value_and_gradient, values
 
 STEPS = 12
 SPLITS, RANDOM = 8, 24
@@ -92,9 +92,9 @@ def sup(
         gradient = Move.joined([gradient] * len(members))
         candidates = pool(network, r, gradient, generator)
         size = len(members)
-        values = torch.stack([value_and_gradient(network, m, nodes)[0] for m in candidates])  # (P, R)
-        order = values.argsort(0, descending=True)[:count]  # (count, R): the most promising starts of each radius
-        moves = Move.joined(candidates)[(order * size + torch.arange(size)).flatten()]
+        starts = Move.joined(candidates)
+        order = values(network, starts, nodes).reshape(-1, size).argsort(0, descending=True)[:count]  # the most promising of each radius
+        moves = starts[(order * size + torch.arange(size)).flatten()]
         error, moves = climb(network, moves, r.repeat(order.shape[0]), nodes)
         at = error.reshape(-1, size).argmax(0) * size + torch.arange(size)
         error, moves = error[at], moves[at]

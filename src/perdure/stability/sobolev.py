@@ -24,6 +24,7 @@ from perdure.stability.network import Move, Network
 
 NODES_PER_PANEL, RATIO = 8, 2.0  # for the ascent; SCAN: samples a panel in which sign changes are looked for
 SCAN = 12
+PIECE = 2**17  # exponentials evaluated at a time where no gradient is wanted
 
 
 class Nodes:
@@ -65,19 +66,29 @@ def decay(t: Tensor, rates: Tensor) -> Tensor:
     return torch.exp(-exponent.clamp_(max=690.0))
 
 
+def _difference(rates: Tensor, a: Tensor, e: Tensor, nodes: Nodes) -> tuple[Tensor, Tensor, Tensor]:
+    """D and D' at the nodes (B, N, 2d), D(0) (B, d), and E (B,)."""
+    moved, start = e @ torch.cat([a, -rates[..., None] * a], dim=-1), a.sum(1)
+    if e.is_complex():
+        moved, start = moved.real, start.real
+    difference, at_zero = moved - torch.cat([nodes.rho, nodes.slope], dim=-1), start - nodes.start
+    return difference, at_zero, (nodes.weight[:, None] * difference.abs()).sum((1, 2)) + at_zero.abs().sum(1)
+
+
+def values(network: Network, move: Move, nodes: Nodes) -> Tensor:
+    """E (B,) by quadrature, in pieces that stay in the cache."""
+    rates, a = network.moved(move)
+    rows = max(1, PIECE // (nodes.t.numel() * network.size))
+    pieces = zip(rates.split(rows), a.split(rows), strict=True)
+    return torch.cat([_difference(r, part, decay(nodes.t, r), nodes)[2] for r, part in pieces])
+
+
 def value_and_gradient(network: Network, move: Move, nodes: Nodes) -> tuple[Tensor, Move]:
     """E (B,) by quadrature, and its gradient in the trained values."""
     rates, a = network.moved(move)
     e = decay(nodes.t, rates)
     d = a.shape[-1]
-    pair = torch.cat([a, -rates[..., None] * a], dim=-1)
-    difference = (
-        (e @ pair).real - torch.cat([nodes.rho, nodes.slope], dim=-1)
-        if e.is_complex()
-        else e @ pair - torch.cat([nodes.rho, nodes.slope], -1)
-    )
-    at_zero = (a.real if a.is_complex() else a).sum(1) - nodes.start
-    error = (nodes.weight[:, None] * difference.abs()).sum((1, 2)) + at_zero.abs().sum(1)
+    difference, at_zero, error = _difference(rates, a, e, nodes)
     s = nodes.weight[:, None] * difference.sign()
     moments = e.transpose(1, 2) @ torch.cat([s, nodes.t[:, None] * s], dim=-1).to(e.dtype)  # (B, K, 4d): s, s', t s, t s'
     s0, s1, t0, t1 = moments[..., :d], moments[..., d : 2 * d], moments[..., 2 * d : 3 * d], moments[..., 3 * d :]
