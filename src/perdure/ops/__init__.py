@@ -1,0 +1,1 @@
+"""Fast recurrences, each beside a float64 reference it is tested against."""

@@ -1,0 +1,169 @@
+r"""The recurrence h_k = h_{k-1} + p sigma(W h_{k-1} + x_k), compiled: a product a step and one pass over memory for everything else.
+
+A call works through some copies (weight sets) and some rows of the batch, from the first step to the last; several threads share out the
+rows or the copies and never wait for one another. Arrays are time-major and flat. The forward pass keeps d_k = sigma'(z_k), so that the
+backward pass is the same for every sigma:
+
+    g <- g + dL/dh_k,   q_k = p d_k g  (= dL/dx_k),   g <- g + W^T q_k,   and afterwards dL/dW = sum_k q_k h_{k-1}^T in one product.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from perdure.ops.machine_code import compiled
+from perdure.ops.recurrence.blas import own_threads, product
+from perdure.ops.recurrence.elementwise import activate
+
+ROWS = 4  # up to this many rows, and where there is no BLAS, plain loops over the columns of W
+
+
+@compiled
+def _by_columns(a, b, c):
+    """C <- C + B A, as `product`, for A (m, m) and flat B, C: four rows of A at a time are added to a row of C."""
+    m = a.shape[0]
+    for r in range(b.size // m):
+        h, to = b[r * m : (r + 1) * m], c[r * m : (r + 1) * m]
+        for j in range(0, m - m % 4, 4):
+            a0, a1, a2, a3 = a[j], a[j + 1], a[j + 2], a[j + 3]
+            h0, h1, h2, h3 = h[j], h[j + 1], h[j + 2], h[j + 3]
+            for i in range(m):
+                to[i] += (h0 * a0[i] + h1 * a1[i]) + (h2 * a2[i] + h3 * a3[i])
+        for j in range(m - m % 4, m):
+            h0, a0 = h[j], a[j]
+            for i in range(m):
+                to[i] += h0 * a0[i]
+
+
+@compiled
+def forward(blas, code, w, dense, p, x, h0, out, slope, value, sizes, span):
+    """States of copies span[0]:span[1] and rows span[2]:span[3].
+
+    Args:
+        blas: addresses (gemm, thread setting), zeros for none.
+        code: of the activation.
+        w: (E, m, m), transposed (row j holds what h_j adds), or (E, 1, m) for a diagonal.
+        dense: which of the two.
+        p: (E, m), gain of each state.
+        x: (1 or E, T, B, m).
+        h0: (1 or E, B, m).
+        out: (E, T, B, m), the states after each step.
+        slope: (E, T, B, m) for sigma'(z), or of size 0 where it is not kept.
+        value: the same for sigma(z).
+        sizes: T, B, m.
+        span: first and last copy, first and last row.
+    """
+    steps, batch, m = sizes
+    rows = span[3] - span[2]
+    n = rows * m
+    kind = out.dtype.type
+    z, spare, h = np.empty(n, out.dtype), np.empty(n, out.dtype), np.empty(n, out.dtype)
+    tiled, gain = np.empty(n, out.dtype), np.empty(n, out.dtype)
+    dims, scale, letters = np.array([m, rows], np.int32), np.array([1.0, 0.0]).astype(out.dtype), np.array([78, 78], np.int8)
+    use_blas = dense and blas[0] != 0 and rows > ROWS
+    before = own_threads(blas[1], 1) if use_blas else np.int32(0)
+    keep_slope, keep_value = slope.size > 0, value.size > 0
+    flat_x, flat_out, flat_slope, flat_value = x.reshape(-1), out.reshape(-1), slope.reshape(-1), value.reshape(-1)
+    stride = batch * m
+    for e in range(span[0], span[1]):
+        from_x = (e if x.shape[0] > 1 else 0) * steps * stride + span[2] * m
+        from_h = e if h0.shape[0] > 1 else 0
+        at = e * steps * stride + span[2] * m
+        weight = w[e].reshape(-1)
+        for r in range(rows):
+            for i in range(m):
+                h[r * m + i] = h0[from_h, span[2] + r, i]
+                gain[r * m + i] = p[e, i]
+                if not dense:
+                    tiled[r * m + i] = weight[i]
+        previous = h
+        for _k in range(steps):
+            now = flat_out[at : at + n]
+            if use_blas:
+                product(blas[0], letters, dims, scale, weight, previous, z)
+            elif dense:
+                z[:] = kind(0)
+                _by_columns(w[e], previous, z)
+            else:
+                for i in range(n):
+                    z[i] = tiled[i] * previous[i]
+            activate(code, z, flat_x[from_x : from_x + n], flat_slope[at : at + n] if keep_slope else spare)
+            for i in range(n):
+                now[i] = previous[i] + gain[i] * z[i]
+            if keep_value:
+                flat_value[at : at + n] = z
+            previous = now
+            at += stride
+            from_x += stride
+    if use_blas:
+        own_threads(blas[1], before)
+
+
+@compiled
+def backward(blas, w, dense, p, grad_out, grad_last, h0, out, slope, value, q, grad_h0, grad_w, grad_p, sizes, span):
+    """Gradients of copies span[0]:span[1] and rows span[2]:span[3]. Of the arguments that `forward` has not:
+
+    w (E, m, m) is not transposed here, or (E, 1, m); grad_out (E, T, B, m) may be of size 0 for none, grad_last (E, B, m) is that of the last
+    state besides. Written: q (E, T, B, m), the gradient of x, and grad_h0 (E, B, m). Added to: for a diagonal grad_w (E, m), sum_k q_k
+    h_{k-1} over the rows of the span; grad_p (E, m) where `value` is kept.
+    """
+    steps, batch, m = sizes
+    rows = span[3] - span[2]
+    n = rows * m
+    g, tiled, gain = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
+    first, by_w, by_p = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
+    dims, scale, letters = np.array([m, rows], np.int32), np.array([1.0, 1.0]).astype(q.dtype), np.array([78, 78], np.int8)
+    use_blas = dense and blas[0] != 0 and rows > ROWS
+    before = own_threads(blas[1], 1) if use_blas else np.int32(0)
+    with_out, with_value = grad_out.size > 0, value.size > 0
+    flat_g, flat_out, flat_slope, flat_value, flat_q = (
+        grad_out.reshape(-1),
+        out.reshape(-1),
+        slope.reshape(-1),
+        value.reshape(-1),
+        q.reshape(-1),
+    )
+    stride = batch * m
+    for e in range(span[0], span[1]):
+        from_h = e if h0.shape[0] > 1 else 0
+        weight = w[e].reshape(-1)
+        for r in range(rows):
+            for i in range(m):
+                at = r * m + i
+                g[at] = grad_last[e, span[2] + r, i]
+                first[at] = h0[from_h, span[2] + r, i]
+                gain[at] = p[e, i]
+                tiled[at] = weight[i]
+                by_w[at] = by_p[at] = 0
+        at = (e * steps + steps - 1) * stride + span[2] * m
+        for k in range(steps - 1, -1, -1):
+            now, d = flat_q[at : at + n], flat_slope[at : at + n]
+            if with_out:
+                given = flat_g[at : at + n]
+                for i in range(n):
+                    g[i] += given[i]
+            if with_value:
+                s = flat_value[at : at + n]
+                for i in range(n):
+                    by_p[i] += g[i] * s[i]
+            for i in range(n):
+                now[i] = gain[i] * d[i] * g[i]
+            if use_blas:
+                product(blas[0], letters, dims, scale, weight, now, g)
+            elif dense:
+                _by_columns(w[e], now, g)
+            else:
+                previous = first if k == 0 else flat_out[at - stride : at - stride + n]
+                for i in range(n):
+                    by_w[i] += now[i] * previous[i]
+                    g[i] += tiled[i] * now[i]
+            at -= stride
+        for r in range(rows):
+            for i in range(m):
+                grad_h0[e, span[2] + r, i] = g[r * m + i]
+                if not dense:
+                    grad_w[e, i] += by_w[r * m + i]
+                if with_value:
+                    grad_p[e, i] += by_p[r * m + i]
+    if use_blas:
+        own_threads(blas[1], before)

@@ -1,0 +1,46 @@
+"""Each sigma and sigma' in machine code against torch in float64, over every size of argument."""
+
+import numpy as np
+import pytest
+import torch
+
+from perdure.ops.recurrence.activations import ACTIVATIONS, CODES
+
+elementwise = pytest.importorskip("perdure.ops.recurrence.elementwise", reason="needs numba")
+SIZES = np.concatenate([[0.0], np.geomspace(1e-30, 80.0, 4001)])
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize(("dtype", "rounding"), [(np.float32, 6e-7), (np.float64, 2e-15)])
+def test_value_and_slope(name, dtype, rounding):
+    z = np.concatenate([-SIZES[::-1], SIZES]).astype(dtype)
+    given = torch.as_tensor(z).double()
+    value, slope = z.copy(), np.empty_like(z)
+    elementwise.activate(CODES[name], value, np.zeros_like(z), slope)
+    wanted = np.where(z > 0, z, np.expm1(given.numpy())) if name == "elu" else ACTIVATIONS[name].value(given).numpy()  # torch's elu cancels
+    if name == "gelu":  # its tail v (1 + erf(v)) / 2 cancels, here and in torch
+        assert (np.abs(value - wanted) <= rounding * np.maximum(np.abs(wanted), 1.0)).all()
+    else:
+        reached = np.abs(wanted) > np.finfo(dtype).tiny * 1e3
+        growth = np.maximum(1.0, np.abs(z)) if name in ("sigmoid", "softplus", "silu") else 1.0  # e^-|z| feels the rounding of z
+        assert (np.abs(value - wanted) <= rounding * growth * np.abs(wanted))[reached].all()
+    steep = ACTIVATIONS[name].slope(given).numpy()
+    assert (np.abs(slope - steep) <= rounding * np.maximum(np.abs(steep), 1.0)).all()
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_slope_is_the_derivative_of_the_value(name):
+    z = torch.linspace(-6, 6, 4001, dtype=torch.float64) + 1e-4  # no kink on a sample
+    h = 1e-6
+    activation = ACTIVATIONS[name]
+    torch.testing.assert_close(activation.slope(z), (activation.value(z + h) - activation.value(z - h)) / (2 * h), rtol=1e-6, atol=1e-8)
+    given = z.clone().requires_grad_()
+    torch.testing.assert_close(activation.slope(z), torch.autograd.grad(activation.value(given).sum(), given)[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_tanh_keeps_the_relative_precision_of_small_numbers(dtype):
+    z = np.geomspace(1e-30, 1e-2, 1000).astype(dtype)
+    value = z.copy()
+    elementwise.activate(CODES["tanh"], value, np.zeros_like(z), np.empty_like(z))
+    assert np.abs(value / np.tanh(z.astype(np.longdouble)) - 1).max() < 3 * np.finfo(dtype).eps
