@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from perdure import functionals, parametrizations
+    from perdure import functionals, nn, ops, parametrizations
     from perdure.approximation import approximate
     from perdure.errors import ArgumentError, ArgumentTypeError, ModelError, PerdureError
     from perdure.memory import MemoryFunction, memory_function
@@ -30,6 +30,8 @@ __all__ = [
     "fit_decay",
     "functionals",
     "memory_function",
+    "nn",
+    "ops",
     "parametrizations",
     "perturbation_error",
     "sobolev_distance",
@@ -44,7 +46,7 @@ _MODULES = {
     "perdure.stability": ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance", "stable_approximation"],
 }
 _SOURCE = {name: module for module, names in _MODULES.items() for name in names}
-_SUBMODULES = ("functionals", "parametrizations")
+_SUBMODULES = ("functionals", "nn", "ops", "parametrizations")
 
 
 def __getattr__(name: str) -> Any:

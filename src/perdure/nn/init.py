@@ -84,7 +84,7 @@ def timescales_(layer: Layer, times: Tensor | None = None, **options: Any) -> La
         ArgumentError: a wrong number of times, times the layer cannot have, a gated layer without biases.
 
     >>> gru = timescales_(nn.GRU(1, 3), longest=100.0, shortest=2.0)
-    >>> gru.bias_ih_l0[3:6].exp().round(decimals=3).tolist()  # update gates: tau - 1
+    >>> gru.bias_ih_l0[3:6].double().exp().round(decimals=3).tolist()  # update gates: tau - 1
     [1.0, 13.142, 99.0]
     """
     if not isinstance(layer, ContinuousRNN | DiagonalSSM | nn.LSTM | nn.GRU):

@@ -70,7 +70,9 @@ def recurrence(
         keep, keep_value = learns or transformed, transformed or (learns and gain.requires_grad)
         operation = compiled_recurrence if torch.compiler.is_compiling() else (Transformable if _transformed() else Recurrence).apply
         states, last, *_ = operation(*args, activation, keep, keep_value)
-    return (states, last) if copies or x.ndim == 4 else (states[0], last[0])
+    if copies or x.ndim == 4:
+        return states, last
+    return states.squeeze(0), last.squeeze(0)  # the gradient of an index would be copied into zeros
 
 
 def _shapes(x: Tensor, weight: Tensor, h0: Tensor | None) -> tuple[bool, bool]:

@@ -15,7 +15,7 @@ from perdure.ops.machine_code import compiled
 from perdure.ops.recurrence.blas import own_threads, product
 from perdure.ops.recurrence.elementwise import activate
 
-ROWS = 4  # up to this many rows, and where there is no BLAS, plain loops over the columns of W
+ROWS, STATES = 4, 8  # up to this many rows or states, and where there is no BLAS, plain loops over the columns of W
 
 
 @compiled
@@ -60,7 +60,7 @@ def forward(blas, code, w, dense, p, x, h0, out, slope, value, sizes, span):
     z, spare, h = np.empty(n, out.dtype), np.empty(n, out.dtype), np.empty(n, out.dtype)
     tiled, gain = np.empty(n, out.dtype), np.empty(n, out.dtype)
     dims, scale, letters = np.array([m, rows], np.int32), np.array([1.0, 0.0]).astype(out.dtype), np.array([78, 78], np.int8)
-    use_blas = dense and blas[0] != 0 and rows > ROWS
+    use_blas = dense and blas[0] != 0 and rows > ROWS and m > STATES
     before = own_threads(blas[1], 1) if use_blas else np.int32(0)
     keep_slope, keep_value = slope.size > 0, value.size > 0
     flat_x, flat_out, flat_slope, flat_value = x.reshape(-1), out.reshape(-1), slope.reshape(-1), value.reshape(-1)
@@ -101,7 +101,9 @@ def forward(blas, code, w, dense, p, x, h0, out, slope, value, sizes, span):
 
 @compiled
 def backward(blas, w, dense, p, grad_out, grad_last, h0, out, slope, value, q, grad_h0, grad_w, grad_p, sizes, span):
-    """Gradients of copies span[0]:span[1] and rows span[2]:span[3]. Of the arguments that `forward` has not:
+    """Gradients of copies span[0]:span[1] and rows span[2]:span[3].
+
+    Of the arguments that `forward` has not:
 
     w (E, m, m) is not transposed here, or (E, 1, m); grad_out (E, T, B, m) may be of size 0 for none, grad_last (E, B, m) is that of the last
     state besides. Written: q (E, T, B, m), the gradient of x, and grad_h0 (E, B, m). Added to: for a diagonal grad_w (E, m), sum_k q_k
@@ -113,7 +115,7 @@ def backward(blas, w, dense, p, grad_out, grad_last, h0, out, slope, value, q, g
     g, tiled, gain = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
     first, by_w, by_p = np.empty(n, q.dtype), np.empty(n, q.dtype), np.empty(n, q.dtype)
     dims, scale, letters = np.array([m, rows], np.int32), np.array([1.0, 1.0]).astype(q.dtype), np.array([78, 78], np.int8)
-    use_blas = dense and blas[0] != 0 and rows > ROWS
+    use_blas = dense and blas[0] != 0 and rows > ROWS and m > STATES
     before = own_threads(blas[1], 1) if use_blas else np.int32(0)
     with_out, with_value = grad_out.size > 0, value.size > 0
     flat_g, flat_out, flat_slope, flat_value, flat_q = (
