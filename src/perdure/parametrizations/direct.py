@@ -24,13 +24,19 @@ class Direct(Parametrization):
         """Every real number."""
         return (-float("inf"), float("inf"))
 
-    def forward(self, v: Tensor) -> Tensor:
-        """W = v."""
+    def limits(self, dtype: torch.dtype) -> tuple[float, float]:
+        """Every number of the dtype, infinities included: nothing is clamped."""
+        return self.domain
+
+    def reaches(self, w: Tensor) -> Tensor:
+        """Everything, NaN included: what goes in comes out."""
+        return torch.ones_like(w, dtype=torch.bool)
+
+    def _map(self, v: Tensor, low: float, high: float) -> Tensor:
         return v
 
-    def derivative(self, v: Tensor) -> Tensor:
-        """g'(v) = 1."""
+    def _slope(self, v: Tensor, low: float, high: float) -> Tensor:
         return torch.ones_like(v)
 
-    def _inverse(self, w: Tensor) -> Tensor:
+    def _inverse(self, w: Tensor, low: float, high: float) -> Tensor:
         return w

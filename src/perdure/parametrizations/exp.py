@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from perdure.parametrizations.base import Parametrization
+from perdure.parametrizations.base import Parametrization, within
 
 
 class Exp(Parametrization):
     """g(v) = -e^v: a shift of v multiplies the rate, whatever the rate is.
 
-    The smallest and largest v that a dtype can exponentiate are clamped, so that no weight gives a rate of 0 or infinity.
+    Relative errors of the rate are absolute errors of v, so a rate held this way survives rounding: bfloat16 keeps every rate from
+    1e-5 to 1e5 to 3 %, where a pole 1 + dt w stored near 1 would be lost.
 
     >>> Exp()(torch.tensor([0.0])).item()
     -1.0
@@ -20,20 +23,11 @@ class Exp(Parametrization):
     name = "exp"
     guarantee = "negative for every v"
 
-    def forward(self, v: Tensor) -> Tensor:
-        """W = -e^v."""
-        return -torch.exp(_clamp(v))
+    def _map(self, v: Tensor, low: float, high: float) -> Tensor:
+        return -torch.exp(v.clamp(math.log(-high), math.log(-low)))
 
-    def derivative(self, v: Tensor) -> Tensor:
-        """g'(v) = -e^v."""
-        return -torch.exp(_clamp(v))
+    def _slope(self, v: Tensor, low: float, high: float) -> Tensor:
+        return self._map(v, low, high) * within(v, math.log(-high), math.log(-low))
 
-    def _inverse(self, w: Tensor) -> Tensor:
+    def _inverse(self, w: Tensor, low: float, high: float) -> Tensor:
         return torch.log(-w)
-
-
-def _clamp(v: Tensor) -> Tensor:
-    info = torch.finfo(v.dtype)
-    limit = torch.log(torch.tensor(info.max, dtype=torch.float64)).item()
-    floor = torch.log(torch.tensor(info.tiny, dtype=torch.float64)).item()
-    return v.clamp(floor * (1 - 4 * info.eps), limit * (1 - 4 * info.eps))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from perdure import _checks
-from perdure.parametrizations.base import Parametrization
+from perdure.parametrizations.base import Parametrization, within
 
 
 class Inverse(Parametrization):
     """g(v) = -1 / (a v^2 + b), on the branch v >= 0 for the inverse; reaches rates up to 1/b only.
 
-    Called best by Wang & Li (StableSSM, 2024) because |g'| / g^2 is Lipschitz. Choose b for the fastest rate wanted.
+    Called best by Wang & Li (StableSSM, 2024) because |g'| / g^2 is Lipschitz. Choose b for the fastest rate wanted. The two
+    branches meet at v = 0, where g' = 0: a mode set to the fastest rate exactly gets no gradient.
 
     Args:
         a: curvature, positive.
@@ -33,19 +36,41 @@ class Inverse(Parametrization):
     @property
     def domain(self) -> tuple[float, float]:
         """(-1/b, 0); the end -1/b itself is attained at v = 0 and accepted."""
-        return (-1.0 / self.b * (1 + 1e-12), 0.0)
+        return (-1.0 / self.b, 0.0)
 
-    def forward(self, v: Tensor) -> Tensor:
-        """W = -1 / (a v^2 + b), never closer to 0 than the smallest normal number of the dtype."""
-        limit = (torch.finfo(v.dtype).max / self.a) ** 0.5 * 0.5
-        return -1.0 / (self.a * v.clamp(-limit, limit) ** 2 + self.b)
+    def limits(self, dtype: torch.dtype) -> tuple[float, float]:
+        """As for the other maps, but rates at most half the root of the largest number, whose square the gradient holds.
 
-    def derivative(self, v: Tensor) -> Tensor:
-        """g'(v) = 2 a v / (a v^2 + b)^2."""
-        return 2 * self.a * v * self.forward(v) ** 2
+        And at least what v itself reaches in that dtype, which a small `a` notices in float16.
 
-    def _inverse(self, w: Tensor) -> Tensor:
-        return torch.sqrt(((-1.0 / w - self.b) / self.a).clamp_min(0.0))
+        >>> [round(Inverse(b=1e-3).limits(dtype)[0]) for dtype in (torch.float16, torch.bfloat16)]
+        [-128, -1000]
+        """
+        info = torch.finfo(dtype)
+        slowest = 1.0 / (self.a * (0.5 * info.max) * (0.5 * info.max) + self.b)
+        return (-min(1.0 / self.b, 0.5 * math.sqrt(info.max)), min(super().limits(dtype)[1], -slowest))
 
-    def _range_advice(self) -> str:
-        return f"; Inverse reaches rates up to 1/b = {1 / self.b:g}: pass a smaller b"
+    def extra_repr(self) -> str:
+        """The two constants."""
+        return f"a={self.a:g}, b={self.b:g}"
+
+    def _map(self, v: Tensor, low: float, high: float) -> Tensor:
+        return -1.0 / self._denominator(v, low, high)[1]
+
+    def _slope(self, v: Tensor, low: float, high: float) -> Tensor:
+        u, d = self._denominator(v, low, high)
+        inside = within(u * u + self.b, -1.0 / low, -1.0 / high)
+        return 2.0 * math.sqrt(self.a) * (u / d) / d * inside  # u / d first: d^2 overflows before the quotient does
+
+    def _inverse(self, w: Tensor, low: float, high: float) -> Tensor:
+        return torch.sqrt((-1.0 / w - self.b).clamp_min(0.0)) / math.sqrt(self.a)
+
+    def _denominator(self, v: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+        """Sqrt(a) v and a v^2 + b, kept where neither their quotients nor their gradients overflow."""
+        far = 2.0 / math.sqrt(-high)  # past the clamp of the denominator, far from overflow of its square
+        u = (math.sqrt(self.a) * v).clamp(-far, far)
+        return u, (u * u + self.b).clamp(-1.0 / low, -1.0 / high)
+
+    def advice(self) -> str:
+        """What to do about a w out of range, for messages."""
+        return f"{super().advice()}; Inverse reaches rates up to 1/b = {1 / self.b:g}: pass a smaller b"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from perdure.parametrizations.base import Parametrization, log_minus_expm1_minus
+from perdure.parametrizations.base import Parametrization, log_minus_expm1_minus, within
 
 
 class Softplus(Parametrization):
@@ -18,14 +20,12 @@ class Softplus(Parametrization):
     name = "softplus"
     guarantee = "negative for every v"
 
-    def forward(self, v: Tensor) -> Tensor:
-        """W = -log(e^v + e^0), never below the smallest normal number of the dtype."""
-        tiny = torch.finfo(v.dtype).tiny
-        return -torch.logaddexp(v, torch.zeros_like(v)).clamp_min(tiny)
+    def _map(self, v: Tensor, low: float, high: float) -> Tensor:
+        v = v.clamp(math.log(-high), -low)  # log(1 + e^v) is e^v at the one end and v at the other, to rounding
+        return -torch.logaddexp(v, torch.zeros_like(v))  # torch's softplus turns into the identity at 20 and so drops e^-v
 
-    def derivative(self, v: Tensor) -> Tensor:
-        """g'(v) = -1 / (1 + e^-v)."""
-        return -torch.sigmoid(v)
+    def _slope(self, v: Tensor, low: float, high: float) -> Tensor:
+        return -torch.sigmoid(v) * within(v, math.log(-high), -low)
 
-    def _inverse(self, w: Tensor) -> Tensor:
+    def _inverse(self, w: Tensor, low: float, high: float) -> Tensor:
         return log_minus_expm1_minus(-w)
