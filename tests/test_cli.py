@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import perdure
 
 
@@ -24,6 +26,13 @@ def test_unwritable_folder_is_reported_before_the_work(tmp_path):
     assert result.stderr.count("\n") == 1
     assert "`--out`" in result.stderr
     assert blocked.read_text() == "here first"
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_an_empty_folder_name_is_refused(name):
+    result = run("demo", "--out", name)
+    assert result.returncode == 2
+    assert "expected `--out` to be a folder, but got an empty name" in result.stderr
 
 
 def test_unknown_option_is_bad_input():

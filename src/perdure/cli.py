@@ -30,7 +30,7 @@ def main_options(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the page, figures and tables.")] = Path("out/demo"),
+    out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="Folder for the page, figures and tables.")] = "out/demo",
     data: Annotated[bool, typer.Option("--data/--no-data", help="Also train and measure two models on the CO2 record.")] = True,
 ) -> None:
     """Reproduce Fig. 1 and Fig. 4 by the exact method, measure two trained models, and write one HTML page."""
@@ -48,7 +48,7 @@ def demo(
         if data:
             task = progress.add_task("GRU and LSTM on the CO2 record", total=None)
             measured = co2.run(tick=lambda: progress.advance(task))
-        save(folder, found, measured, f"perdure demo --out {out.name}")
+        save(folder, found, measured, f"perdure demo --out {Path(out).name}")
     typer.echo(f"wrote {folder / 'index.html'}")
 
 

@@ -95,6 +95,13 @@ def test_input_size_is_read_off_the_model(model, size):
     assert input_size(model) == size
 
 
+@pytest.mark.parametrize("model", [nn.LSTM(1, 4), nn.GRU(1, 4), nn.Sequential(nn.Linear(1, 4), nn.Tanh())])
+def test_a_size_that_the_first_layer_does_not_take_is_refused(model):
+    with pytest.raises(ArgumentError, match="`input_size` to be 1, the size of the model's first layer, but got 3: leave it out"):
+        adapt(model, input_size=3)
+    assert adapt(model, input_size=1).input_size == 1
+
+
 def test_functionals_are_given_dt():
     target = functionals.exponential(0.5)
     x = np.ones((1, 9, 1))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perdure import fit_decay
+from perdure.errors import ArgumentTypeError
 from perdure.memory.law import LAWS, DecayFit
 
 T = np.arange(200.0)
@@ -89,6 +90,28 @@ def test_horizon_interpolates_then_extrapolates():
 def test_bad_input_is_refused_by_name(times, values, options, message):
     with pytest.raises(ValueError, match=message):
         fit_decay(times, values, **options)
+
+
+def test_half_life_under_noise_is_that_of_the_law():
+    for seed in range(12):
+        noisy = np.exp(-0.05 * T + 0.1 * np.random.default_rng(seed).standard_normal(T.size))
+        assert fit_decay(T, noisy).half_life == pytest.approx(math.log(2) / 0.05, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [200, 400, 1000])
+def test_a_steep_power_law_is_not_a_stretched_one_with_absurd_parameters(size):
+    t = np.arange(float(size))
+    for seed in range(4):
+        fit = fit_decay(t, (1 + t / 20) ** -9 * np.exp(0.1 * np.random.default_rng(seed).standard_normal(size)))
+        assert fit.law == "undecided"
+        assert any(words in fit.reason for words in ("fit", "range", "no law"))
+
+
+def test_complex_values_are_refused_and_not_cut():
+    with pytest.raises(ArgumentTypeError, match="`values` to be an array of real numbers"):
+        fit_decay(T, CURVES["exponential"] * (1 + 1j))
+    with pytest.raises(ArgumentTypeError, match="`times` to be an array of real numbers"):
+        fit_decay(T + 0j, CURVES["exponential"])
 
 
 def test_wrong_types_are_type_errors():

@@ -7,8 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 from perdure import _checks
 from perdure._typing import Float, Tensor
 from perdure.adapters.output import unpack
+from perdure.adapters.sizes import first_size, parameters_of, takes_embeddings, time_first
 from perdure.adapters.sizes import input_size as infer_input_size
-from perdure.adapters.sizes import parameters_of, takes_embeddings, time_first
 from perdure.errors import ArgumentTypeError, ModelError
 
 
@@ -81,7 +81,7 @@ def adapt(model: Any, *, input_size: int | None = None, dt: float = 1.0, batch_f
 
     Raises:
         ArgumentTypeError: the model cannot be called.
-        ArgumentError: `input_size` is not a positive integer, or is None and the model does not tell.
+        ArgumentError: `input_size` is not a positive integer, is None and the model does not tell, or is not what its first layer takes.
         ModelError: when called: the output is not (B, T, d_out), is empty, or is not floating point.
 
     >>> import torch
@@ -95,4 +95,7 @@ def adapt(model: Any, *, input_size: int | None = None, dt: float = 1.0, batch_f
         )
     fix = "it counts input channels: the model takes (B, T, input_size)"
     size = infer_input_size(model) if input_size is None else _checks.positive_int(input_size, "input_size", fix)
+    own = first_size(model)
+    if own is not None and own != size:
+        raise _checks.fail("input_size", f"{own}, the size of the model's first layer", size, "leave it out, and the model is asked")
     return Adapted(model, size, time_first(model, batch_first), dt)

@@ -41,6 +41,19 @@ def input_size(model: Any) -> int:
     )
 
 
+def first_size(model: Any) -> int | None:
+    """Input channels of a recurrent or linear layer, or of a sequence of layers that begins with one; None where that is not certain.
+
+    >>> first_size(nn.LSTM(3, 5)), first_size(nn.Sequential(nn.Linear(2, 8), nn.Tanh())), first_size(nn.Tanh())
+    (3, 2, None)
+    """
+    while isinstance(model, nn.Sequential) and len(model):
+        model = model[0]
+    if isinstance(model, nn.RNNBase):
+        return int(model.input_size)
+    return int(model.in_features) if isinstance(model, nn.Linear) else None
+
+
 def takes_embeddings(model: Any) -> bool:
     """Whether the model is one of those that take vectors as the keyword `inputs_embeds`."""
     return isinstance(model, nn.Module) and hasattr(model, "get_input_embeddings") and "inputs_embeds" in parameters_of(model)

@@ -21,6 +21,7 @@ from perdure.memory.search import supremum
 
 NORMALIZATIONS = ("linf", "affine")
 NOISE_BACKGROUNDS = 8
+MORE = 128  # inputs on top, for one channel
 SETTLED = 1e-3
 BLIND = (
     "nothing is left after the first step: the model has no memory, or this probe is blind to it (attention without positions averages "
@@ -69,8 +70,8 @@ def memory_function(
         bound: B, largest |x|_inf, in units of the input.
         normalization: "linf" divides by |x|_inf, "affine" by |x|_inf + 1.
         seed: of the search; the global generators are left alone.
-        probes: inputs tried for the sup; None takes 64 for one input channel, else
-            max(256, 2 d + 64). A few more rows serve for checks.
+        probes: inputs tried for the sup; None takes 64 for one input channel, and up to 128 more while it looks more than 1 % short;
+            else max(256, 2 d + 64). A few more rows serve for checks.
         warmup: steps before the switch of the reversed probe; None takes `horizon`.
         background: input to which the probe is added: None for zeros, "noise" for 8 sequences uniform in [-B, B], or an array (T, d) or
             (N, T, d) at least as long as the probe; the sup over all of them is reported.
@@ -163,7 +164,7 @@ class _Options:
                 said += [note for note in part.notes if note not in said]
             else:
                 probes = self.probes or (64 if call.input_size == 1 else max(256, 2 * call.input_size + 64))
-                part = supremum(responder, self.bound, self.normalization == "affine", probes, rng)
+                part = supremum(responder, self.bound, self.normalization == "affine", probes, rng, 0 if self.probes else MORE)
                 exact = exact and part.exact
             values = np.maximum(values, part.values)
             floor, eps, unsettled = max(floor, part.noise_floor), max(eps, responder.eps), max(unsettled, responder.unsettled)
@@ -198,6 +199,7 @@ class _Options:
         check = rng.uniform(-self.bound, self.bound, (1, responder.size))
         for _ in responder.slopes(check):
             pass
+        responder.confirm()
         limit = max(1, ELEMENTS // (2 * self.shape.steps * max(responder.size, int(responder.call.output_size or 1))))
         responder.rows += responder.size
         return jacobian(responder.call, responder.background, self.shape.dt, responder.eps, responder.largest, limit)

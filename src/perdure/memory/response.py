@@ -15,14 +15,17 @@ from perdure.memory.probes import Probe
 
 ELEMENTS = 2**26
 EARLY = 4
+ROUNDED = 1e3  # times eps: what rounding may make of equal inputs, over all steps
+SUSPECT = 0.02  # of the largest output: at most that, in coarse types
+COARSE = 0.1  # of the largest output: more between equal rows at the start is not rounding, in any type
 
 
 class Responder:
     """Responses of a model to a probe around one background input, with the response to the background alone subtracted.
 
-    The first call carries three rows more: the background, first and last in the batch, and a random input that begins at step 1. From
-    these come the checks that rows do not influence one another, that the output does not move before the input does, and the precision of
-    the outputs.
+    The first call carries four rows more: the background, a random input that begins at step 1, one that begins in the middle, and the
+    first of these two again at the end of the batch. The second call carries that one once more. From these come the checks that rows do
+    not influence one another and are not random, that no output moves before the input does, and the precision of the outputs.
 
     Attributes:
         eps: relative precision of the outputs, once called.
@@ -45,6 +48,10 @@ class Responder:
         self._width = max(width, background.shape[1])
         self._rng = rng
         self._still: Tensor | None = None
+        self._known = self._generic = background[:0]
+        self._start = middle_step(background.shape[0], rng)
+        self._scale = 0.0
+        self._confirmed = False
 
     @property
     def size(self) -> int:
@@ -61,7 +68,7 @@ class Responder:
         for start in range(0, x.shape[0], limit):
             rows = slice(start, min(start + limit, x.shape[0]))
             u = self.background + self.probe.inputs(torch.as_tensor(x[rows]).to(self.background))
-            z = self._outputs(u) - self._still if self._still is not None else self._first(u)
+            z = self._again(u) - self._still if self._still is not None else self._first(u)
             self.unsettled = max(self.unsettled, self.probe.unsettled(z))
             self.rows += z.shape[0]
             yield rows, self.probe.read(z)
@@ -83,21 +90,88 @@ class Responder:
         return y
 
     def _first(self, u: Tensor) -> Tensor:
-        late = torch.as_tensor(self._rng.uniform(-self.bound, self.bound, tuple(self.background.shape))).to(self.background)
-        late[0] = 0
         still = self.background[None]
-        y = self._outputs(torch.cat([still, still + late, u, still]))
+        rows = torch.cat([still, self._late(), u])
+        self._generic = rows[1:2]
+        y = self._outputs(torch.cat([rows, self._generic]))
         self.eps = output_eps(y[1])
-        tolerance = min(1e3 * self.eps, 0.1) * float(y[:, :EARLY].abs().max())
-        if float((y[0, :EARLY] - y[-1, :EARLY]).abs().max()) > tolerance:
+        self._still, self._known, self._scale = y[0], y[1], float(y[[0, 1, 2, -1]].abs().max())
+        suspect = self._differs(y[1], y[-1])
+        for row, start in ((1, 1), (2, self._start)):
+            suspect = suspect or self._differs(y[row, :start], y[0, :start])
+        if suspect:
+            self._settle(y[1], y[-1])
+        return y[3:-1] - y[0]
+
+    def _late(self) -> Tensor:
+        """Two rows: the background plus random inputs from step 1 on, and others from the middle step on, (2, T, d)."""
+        late = torch.as_tensor(self._rng.uniform(-self.bound, self.bound, (2, *self.background.shape))).to(self.background)
+        late[0, :1] = 0
+        late[1, : self._start] = 0
+        return self.background + late
+
+    def _again(self, u: Tensor) -> Tensor:
+        """Outputs for `u`, with the generic row once more among them where it has not yet been seen in a second batch."""
+        if self._confirmed:
+            return self._outputs(u)
+        y = self._outputs(torch.cat([u, self._generic]))
+        self._confirmed = True
+        if self._differs(y[-1], self._known):
+            self._settle(self._known, y[-1])
+        return y[:-1]
+
+    def confirm(self) -> None:
+        """Compare a row with itself in another batch (of two), unless a second batch has already done so.
+
+        Raises:
+            ModelError: the two differ by more than rounding.
+        """
+        if not self._confirmed:
+            self._again(self.background[None])
+
+    def _differs(self, a: Tensor, b: Tensor) -> bool:
+        return gap(a, b) > min(ROUNDED * self.eps, SUSPECT) * self._scale
+
+    def _settle(self, one: Tensor, other: Tensor) -> None:
+        """Outputs that should be equal differ by more than a few roundings: refuse the model, or take the difference for its precision.
+
+        Two batches of one shape, in which only the rows between two equal ones differ, tell: with the same shapes a model rounds alike
+        (also a chaotic one, or one that works in a coarser type inside), so that what still differs is not rounding.
+        """
+        early, seen = gap(one[:EARLY], other[:EARLY]), gap(one, other)
+        limit = min(ROUNDED * self.eps, SUSPECT) * self._scale
+        first, second = (self._outputs(torch.cat([self._generic, self._late(), self._generic])) for _ in range(2))
+        mixed = max(gap(first[0], second[0]), gap(first[-1], second[-1]))
+        if mixed > limit or early > COARSE * self._scale:
             raise ModelError(
-                "expected argument `model` to treat the rows of a batch alike and alone, but got different outputs for two equal rows: "
-                "pass batch_first=False if its first axis is time; else switch off what is random or mixes rows (dropout, batch statistics)"
+                "expected argument `model` to treat the rows of a batch alike and alone, but got different outputs for two equal rows "
+                f"(by up to {max(mixed, seen):.2g}, outputs reach {self._scale:.2g}): pass batch_first=False if its first axis is time; else "
+                "switch off what is random or mixes rows (dropout, batch statistics), or a state that is kept from call to call"
             )
-        if float((y[1, 0] - y[0, 0]).abs().max()) > tolerance:
-            raise ModelError(
-                "expected argument `model` to be causal, but got an output at step 0 that moves with the input from step 1 on: memory is "
-                "defined for models that do not see the future; measure one direction of a bidirectional layer, mask attention"
-            )
-        self._still = y[0]
-        return y[2:-1] - y[0]
+        for row, start in ((1, 1), (2, self._start)):
+            ahead = (first[row, :start] - second[row, :start]).abs().amax(-1)
+            if float(ahead.max()) > limit:
+                raise ModelError(
+                    f"expected argument `model` to be causal, but got an output at step {int((ahead > limit).nonzero()[0])} that moves with "
+                    f"the input from step {start} on (by up to {float(ahead.max()):.2g}, outputs reach {self._scale:.2g}): memory is defined "
+                    "for models that do not see the future; measure one direction of a bidirectional layer, mask attention, delay a "
+                    "centred window"
+                )
+        if early > limit:
+            self.eps = max(self.eps, early / self._scale)  # rounding inside, coarser than the outputs show
+
+
+def gap(a: Tensor, b: Tensor) -> float:
+    """Largest difference of two outputs, 0 for empty ones."""
+    return float((a - b).abs().max()) if a.numel() else 0.0
+
+
+def middle_step(steps: int, rng: np.random.Generator) -> int:
+    """A random step of the middle half; coprime to 30 where there is one, so as not to fall between the blocks of a model that has blocks.
+
+    >>> middle_step(3, np.random.default_rng(0))
+    1
+    """
+    middle = np.arange(max(1, steps // 4), max(2, 3 * steps // 4))
+    inside = middle[np.gcd(middle, 30) == 1]
+    return int(rng.choice(inside if inside.size else middle))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from perdure._typing import Array
-from perdure.memory.moves import around, between, scaled, spread, starts
+from perdure.memory.moves import around, between, missed, scaled, spread, starts
 from perdure.memory.response import Responder
 
 SMALLEST = 1e-3  # of min(bound, 1): below, saturating units answer linearly to about 1e-6
@@ -16,6 +16,8 @@ CHANNELS = 64
 BLOCKS = 12
 SIGNAL = 50.0  # noise floors: less is noise of a small input, which a sup would pick up
 STAGES = 6
+EXTRA = 16
+SHORT = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Board:
         """Take in slopes, (R, T, o), measured for rows x: the largest over output channels counts."""
         self.x.append(x)
         low, high = torch.aminmax(slopes, dim=-1)
-        self.ratios.append(torch.maximum(-low, high).cpu().double().numpy() / self.size(x)[:, None])
+        self.ratios.append(torch.maximum(-low, high).abs().cpu().double().numpy() / self.size(x)[:, None])  # abs: no -0.0
 
     def size(self, x: Array) -> Array:
         """What slopes are divided by: |x|_inf, or |x|_inf + 1."""
@@ -72,12 +74,13 @@ class Board:
         return x[best[np.diff(best, prepend=-1) != 0]]
 
 
-def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng: np.random.Generator) -> Sup:
+def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng: np.random.Generator, extra: int = 0) -> Sup:
     """The sup over 0 < |x|_inf <= bound of |slope| / |x|_inf (affine: / (|x|_inf + 1)) at each step.
 
     One step along each coordinate and one in a random direction show whether the model is linear. If so, the sup is the largest over output
     channels of the l1 norm over input channels, exactly. Otherwise: random corners and interior points at sizes spread logarithmically;
-    corners with the signs that would be best for a linear model; then moves around the best input of each stretch of time.
+    corners with the signs that would be best for a linear model; then moves around the best input of each stretch of time. With one
+    channel, the moves are to the tops of parabolas, and go on for up to `extra` inputs while those say that more than 1 % is missed.
     """
     d = responder.size
     board = Board(responder, affine)
@@ -104,6 +107,12 @@ def supremum(responder: Responder, bound: float, affine: bool, probes: int, rng:
             else around(board.winners(max(count // 3, 2)), count, 4 * 0.5**stage, smallest, bound, rng)
         )
         board.add(np.concatenate([guesses, more]) if stage == 0 else more)
+    while d == 1 and extra > 0:
+        tried, trusted, _ = board.trusted()
+        if missed(tried, trusted) < SHORT:
+            break
+        board.add(between(tried, trusted, min(EXTRA, extra)))
+        extra -= EXTRA
     values, noise = board.best()
     return Sup(values, noise, False)
 
@@ -136,6 +145,7 @@ def _coordinates(board: Board, bound: float, extra: Array, rng: np.random.Genera
     largest = float(actual.abs().max())
     tolerance = 2 * responder.noise() * (1 + np.abs(mix).sum() / unit) + 1e-9 * largest
     if float((predicted - actual).abs().max()) <= tolerance and tolerance <= 0.01 * largest:
+        responder.confirm()
         scale = bound / (bound + 1.0 if board.affine else bound) / unit
         return Sup((total.amax(-1).cpu().double().numpy() * scale), responder.noise() * d * scale, True), np.zeros((0, d))
     partial = torch.cat(parts).numpy()

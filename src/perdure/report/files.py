@@ -13,8 +13,10 @@ def writable_folder(path: str | Path, argument: str = "--out") -> Path:
     """`path` as a folder, made if need be, into which a file could be written just now.
 
     Raises:
-        ArgumentError: it is a file, or cannot be made or written.
+        ArgumentError: it is empty, a file, or cannot be made or written.
     """
+    if not str(path).strip():
+        raise ArgumentError(f"expected `{argument}` to be a folder, but got an empty name: pass for example out/demo, or . for this folder")
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)

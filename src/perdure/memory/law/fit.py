@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 
 LEAST_POINTS = 8
 LEAST_DROP = math.log(10.0)
+EDGE = 1e-3  # of the range of a parameter
+ABSURD = math.log(100.0)  # amplitude of a stretched law over the peak seen: the law holds nowhere near its own beginning
 RISE = 0.3  # nats from one end of the window to the other: more than noise makes
 
 
@@ -93,7 +95,7 @@ def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
     weights, best = evidence(fits, sample, factor)
     best_law = max(weights, key=lambda law: weights[law])
     chosen = best[best_law]
-    law, reason = _verdict(chosen, best_law, weights, sample, factor, threshold)
+    law, reason = _verdict(chosen, best_law, weights, sample, factor, threshold, curve.peak)
     if law == "finite" and curve.stop < 3 and curve.values[curve.stop :].any():  # a fast decay into noise looks the same
         law, reason = "undecided", f"only {curve.stop} points above the noise floor: sample more finely"
     lag = chosen.family.lag if isinstance(chosen.family, Finite) else None
@@ -111,6 +113,7 @@ def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
         envelope=curve.envelope,
         family=chosen.family,
         theta=chosen.theta,
+        oscillates=curve.oscillates,
     )
 
 
@@ -163,7 +166,24 @@ def _lag_interval(lag: float, curve: Curve) -> dict[str, tuple[float, float]]:
     return {"lag": (lag, float(curve.times[min(after, curve.times.size - 1)])), "amplitude": (curve.peak, curve.peak)}
 
 
-def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sample, factor: float, threshold: float) -> tuple[str, str]:
+def _absurd(chosen: Fit, sample: Sample, peak: float) -> str:
+    """What is wrong with the parameters of a law that fits: it is at the edge of its range, or says that far more was there than was seen."""
+    index = {"polynomial": 1, "stretched": 2}.get(chosen.family.law)
+    if index is None:
+        return ""
+    low, high = (bounds[index] for bounds in chosen.family.bounds(sample))
+    name, value = ("power", "exponent")[index - 1], float(chosen.theta[index])
+    if not low + EDGE * (high - low) < value < high - EDGE * (high - low):
+        return f"the {chosen.family.law} law fits best at the edge of its range ({name} {value:.3g}): no law here describes the curve"
+    if chosen.family.law == "stretched" and float(chosen.theta[0]) - math.log(peak) > ABSURD:
+        times = math.exp(min(float(chosen.theta[0]) - math.log(peak), 700.0))
+        return f"the stretched law fits only with an amplitude of {times:.2g} times the peak: no law here describes the curve"
+    return ""
+
+
+def _verdict(
+    chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sample, factor: float, threshold: float, peak: float
+) -> tuple[str, str]:
     """The law, or "undecided" with what is missing."""
     n = sample.t.size
     weight = evidence[best_law]
@@ -186,6 +206,9 @@ def _verdict(chosen: Fit, best_law: str, evidence: dict[str, float], sample: Sam
     spread = float(np.std(chosen.residual * np.sqrt(sample.v)))
     if best_law != "finite" and spread > (1.5 if best_law == "persistent" else 0.3 * float(np.std(sample.y))):
         return "undecided", f"no law here describes the curve: the best leaves residuals of sd {spread:.2g} in log-values"
+    absurd = _absurd(chosen, sample, peak)
+    if absurd:
+        return "undecided", absurd
     if weight < threshold:
         second = sorted(evidence, key=lambda law: -evidence[law])[1]
         return "undecided", (

@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from perdure._checks import fail as _fail
 from perdure._checks import finite_array, number
+from perdure.errors import ArgumentTypeError
 from perdure.memory.law.families import Family
+
+NOISY = 0.05  # sd of log-values about the law from which its curve is read rather than the envelope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +39,9 @@ class DecayFit:
         noise_floor: level under which values were taken for noise.
         times: sampling times, (T,).
         envelope: sup_{s >= t} of the values, (T,).
+        family: the fitted curve, with its parameters in `theta`.
+        theta: parameters as they were fitted, in log space.
+        oscillates: whether the values swing, so that only their peaks were fitted.
     """
 
     law: str
@@ -51,6 +57,7 @@ class DecayFit:
     envelope: Array = field(repr=False)
     family: Family = field(repr=False)
     theta: Array = field(repr=False)
+    oscillates: bool = field(repr=False)
 
     def predict(self, t: npt.ArrayLike) -> Array:
         """The fitted law at times `t`, in the unit of the values; same shape as `t`."""
@@ -59,11 +66,15 @@ class DecayFit:
 
     @property
     def half_life(self) -> float:
-        """Time after which the envelope stays below half of its peak."""
+        """Time after which the envelope stays below half of its peak; see `horizon`."""
         return self.horizon(0.5)
 
     def horizon(self, level: float) -> float:
         """Time after which the envelope stays below `level` times its peak: observed where the data reach, from the fitted law beyond.
+
+        Noise lifts an envelope and shifts where it crosses a level. Where a law is called, the values do not swing, their logarithms scatter
+        about it by more than 5 % (`residual_sd`) and the crossing lies in the window, the fitted law is read instead, and its peak where the
+        window begins at the peak.
 
         Args:
             level: fraction of the peak, in (0, 1).
@@ -84,8 +95,25 @@ class DecayFit:
             if e[first] <= self.noise_floor:  # between a value and nothing there is no curve to interpolate
                 return float(t[first])
             share = math.log(e[first - 1] / target) / math.log(e[first - 1] / e[first])
-            return float(t[first - 1] + share * (t[first] - t[first - 1]))
+            seen = float(t[first - 1] + share * (t[first] - t[first - 1]))
+            return self._smoothed(level, seen) if self._noisy else seen
         return self._extrapolate(math.log(target), float(t[max(0, int(np.count_nonzero(e > self.noise_floor)) - 1)]))
+
+    @property
+    def _noisy(self) -> bool:
+        return self.law not in ("undecided", "finite") and not self.oscillates and self.residual_sd > NOISY
+
+    def _smoothed(self, level: float, seen: float) -> float:
+        """The crossing of the fitted law, for one that was `seen` on a noisy envelope."""
+        if not self.window[0] <= seen <= self.window[1]:
+            return seen
+        top = int(np.count_nonzero(self.envelope >= self.envelope[0])) - 1
+        begins = self.window[0] <= float(self.times[min(top + 1, self.times.size - 1)])  # points are means of bins: half a step late
+        first = float(self.times[0]) if self.window[0] <= self.times[1] else self.window[0]
+        inside = np.linspace(first, self.window[1], 1024)
+        fitted = self.predict(inside)
+        peak = float(fitted.max()) if begins else float(self.envelope[0])
+        return self._extrapolate(math.log(level * peak), float(inside[fitted.argmax()]))
 
     def _extrapolate(self, log_target: float, start: float) -> float:
         """First time after `start` at which the fitted law is below exp(log_target), by bisection in log time."""
@@ -147,6 +175,11 @@ class DecayFit:
 
 def check_curve(times: Any, values: Any) -> tuple[Array, Array]:
     """Times and values as float arrays, or an error that says which rule they break."""
+    for name, given in (("times", times), ("values", values)):
+        if np.iscomplexobj(given):
+            raise ArgumentTypeError(
+                f"expected argument `{name}` to be an array of real numbers, but got complex ones: a memory function is a size, pass abs(...)"
+            )
     t, v = finite_array(times, "times"), finite_array(values, "values")
     if t.ndim != 1 or t.size < 3:
         raise _fail("times", "one-dimensional with at least three points", t.shape, "measure a longer horizon")
