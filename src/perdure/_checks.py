@@ -22,6 +22,8 @@ def fail(argument: str, rule: str, value: Any, fix: str) -> ArgumentError:
 
 def number(value: Any, argument: str) -> float:
     """`value` as a finite float, or an error that names `argument`."""
+    if isinstance(value, bool | np.bool_):
+        raise ArgumentTypeError(f"expected argument `{argument}` to be a real number, but got {value!r}: pass an int or a float")
     try:
         result = float(value)
     except (TypeError, ValueError):
@@ -61,11 +63,19 @@ def finite_array(value: Any, argument: str, dtype: Any = float) -> np.ndarray:
     try:
         array = np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
-        raise ArgumentTypeError(f"expected argument `{argument}` to be an array of numbers, but got {type(value).__name__}") from None
+        raise ArgumentTypeError(
+            f"expected argument `{argument}` to be an array of numbers, but got {_shown(value)}: pass a list or an array of ints or floats"
+        ) from None
     if not np.isfinite(array).all():
         where = np.argwhere(~np.isfinite(array))[0].tolist()
         raise fail(argument, "finite everywhere", f"{array[tuple(where)]} at index {where}", "remove the NaN or infinity before measuring")
     return array
+
+
+def _shown(value: Any) -> str:
+    """The value, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def radii(value: Sequence[float] | np.ndarray, argument: str = "radii") -> np.ndarray:

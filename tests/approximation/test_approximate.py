@@ -29,7 +29,7 @@ def test_no_worse_than_sinc_quadrature(width):
 @pytest.mark.parametrize("width", [3, 8, 17])
 def test_width_sign_and_error_are_as_said(target, width):
     found = approximate(target, width)
-    assert found.width in (width, width - 1)
+    assert found.width == width
     assert (found.rates.real > 0).all()
     assert found.error == pytest.approx(sobolev_distance(found, target) / target.norm(), rel=1e-6, abs=1e-12)
 
@@ -60,6 +60,56 @@ def test_exact_for_exponential_sums_with_coefficients_shared_out():
 def test_finite_horizon_is_easier():
     target = F.polynomial(1.1)
     assert approximate(target, 8, horizon=50.0).error < 0.05 * approximate(target, 8).error
+
+
+REACHED = {4: 1.1e-2, 8: 6.2e-4, 16: 8.8e-6, 32: 1.7e-8, 64: 1.3e-12, 128: 1.2e-15}  # p = 2, by descent from truncation and tapered rates
+
+
+@pytest.mark.parametrize("width", REACHED)
+def test_what_was_reached_once_stays(width):
+    assert approximate(F.polynomial(2.0), width).error <= REACHED[width]
+
+
+def test_powers_near_one_do_not_break_down():
+    """Balanced truncation loses rates below 1e-32: errors rose from width 48, and the slowest rate with them."""
+    found = [approximate(F.polynomial(1.1), m) for m in (16, 32, 48, 64, 96, 128)]
+    errors, slowest = [f.error for f in found], np.log([f.rates.real.min() for f in found])
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 3e-5
+    slopes = np.diff(slowest) / np.diff(np.sqrt([16, 32, 48, 64, 96, 128]))
+    assert (slopes < -8).all()  # e^(-a sqrt(m)) throughout, with no jump between methods
+    assert (slopes > -20).all()
+
+
+@pytest.mark.parametrize(("target", "widths"), [
+    (F.airy(20.0), (2, 3, 13, 64)), (F.shift(5.0, 0.3), (3, 12, 13)), (F.shift(50.0, 0.3), (1, 11)),
+    (F.polynomial(2000.0), (1, 2, 3, 16)), (F.polynomial(200.0), (1, 2, 3, 8)), (F.airy(2.0), (2, 3, 8, 13)),
+], ids=repr)  # fmt: skip
+def test_never_worse_than_nothing_nor_than_fewer_states(target, widths):
+    found = [approximate(target, m) for m in widths]
+    errors = np.array([f.error for f in found])
+    assert [f.width for f in found] == list(widths)
+    assert (errors <= 1.0).all()
+    assert (errors[1:] <= 1.1 * errors[:-1] + 1e-8).all()  # descent has local minima, rounding a floor
+
+
+@pytest.mark.parametrize("target", [F.shift(5.0, 0.3), F.airy(20.0)], ids=repr)
+def test_narrow_pulses_are_not_cut_off_at_a_width(target):
+    assert approximate(target, 13).error < 0.6
+
+
+def test_a_state_left_over_from_pairs_is_a_real_one():
+    found = approximate(F.oscillating(0.3, 5.0), 5)
+    assert found.width == 5
+    assert found.error == 0.0
+    assert (found.rates.imag == 0).sum() == 1
+    assert sobolev_distance(found, F.oscillating(0.3, 5.0)) < 1e-13
+
+
+def test_extreme_time_scales():
+    """Without a warning from overflow (warnings are errors here)."""
+    assert approximate(F.polynomial(2.0, 1e-200), 8).error < 0.01
+    assert approximate(F.polynomial(2.0, 1e200), 8).error < 0.01
 
 
 @pytest.mark.parametrize(("kwargs", "message"), [

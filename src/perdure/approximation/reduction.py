@@ -9,7 +9,9 @@ from below.
 G_ij = sqrt(a_i a_j) / (lambda_i + lambda_j). Rates span hundreds of decades, so G is factored by a pivoted Cholesky
 whose Schur complements stay Cauchy (u_i <- u_i (lambda_i - lambda_k)/(lambda_i + lambda_k): no subtraction of computed
 numbers, hence full relative accuracy; Demmel 1999, Haut & Beylkin 2012), and what follows uses the one-sided Jacobi SVD, which
-keeps that accuracy: slow rates come out right to digits where an eigenvalue routine returns rounding noise.
+keeps that accuracy: slow rates come out right to digits where an eigenvalue routine returns rounding noise. One limit stays: the
+singular vectors are right to rounding of their largest entry, not of each, so rates below about 1e-32 of the fastest (rounding
+squared) are noise. Powers near 1 need slower ones from 60 states on; they are reached by descent from tapered rates instead.
 """
 
 from __future__ import annotations

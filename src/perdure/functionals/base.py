@@ -100,7 +100,7 @@ class LinearFunctional(ABC):
         rho(t_k) exactly, and the slope of the step response too), or the trapezoidal rule of the same sum (order 2 for smooth inputs).
 
         Args:
-            x: (B, T, d), torch tensor or array; zero before the first sample.
+            x: (B, T, d), torch tensor or array; zero before the first sample. NaN is passed on: by the FFT, to every output of its row.
             dt: time between samples.
             rule: "rectangle" or "trapezoid".
 

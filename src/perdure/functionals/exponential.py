@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ class ExponentialSum(LinearFunctional):
         if self.rates.size == 0:
             raise _checks.fail("rates", "non-empty", [], "pass at least one rate")
         if (self.rates.real <= 0).any():
-            bad = self.rates[self.rates.real <= 0][0]
+            bad = self.rates[self.rates.real <= 0][0].item()
             raise _checks.fail(
                 "rates", "of positive real part", bad, "rho(t) = sum a e^(-rate t) must decay; a pole at -0.5 is the rate 0.5"
             )
@@ -47,28 +48,46 @@ class ExponentialSum(LinearFunctional):
     def _matrix(self) -> Array:
         return self.coefficients.reshape(self.rates.size, -1)
 
-    def _sum(self, t: Array, weights: Array) -> Array:
+    @cached_property
+    def _folded(self) -> tuple[Array, Array, Array, Array]:
+        """Real rates and weights, then complex ones with conjugates folded together: half the exponentials. Repeats are added up."""
+        listed, weights = self.modes()
+        unique, where = np.unique(listed, return_inverse=True)
+        rates: Array = unique
+        total: Array = np.zeros((rates.size, weights.shape[1]), complex)
+        np.add.at(total, where.ravel(), weights)
+        real = rates.imag == 0
+        return rates[real].real, total[real].real, rates[~real], total[~real]
+
+    def _sum(self, t: Array, power: int) -> Array:
+        """Re sum a (-lambda)^power e^{-lambda t}; for power -1 with the sign of a tail."""
+        real, a, swinging, b = self._folded
         with np.errstate(under="ignore"):
-            return np.real(np.exp(-np.multiply.outer(t, self.rates)) @ weights)
+            if power < 0:
+                a, b = a / real[:, None], b / swinging[:, None]
+            elif power > 0:
+                a, b = -real[:, None] * a, -swinging[:, None] * b
+            value = np.exp(-np.multiply.outer(t, real)) @ a
+            return value + np.real(np.exp(-np.multiply.outer(t, swinging)) @ b) if swinging.size else value
 
     def _kernel(self, t: Array) -> Array:
-        return self._sum(t, self._matrix)
+        return self._sum(t, 0)
 
     def _kernel_derivative(self, t: Array) -> Array:
-        return self._sum(t, -self.rates[:, None] * self._matrix)
+        return self._sum(t, 1)
 
     def _tail(self, t: Array) -> Array:
-        return self._sum(t, self._matrix / self.rates[:, None])
+        return self._sum(t, -1)
 
     def mesh(self) -> Array:
-        """Geometric panels over the time constants; inside an oscillation's lifetime at least four panels a period."""
+        """Geometric panels over the time constants; inside an oscillation's lifetime at least two panels a period."""
         lifetime = 45.0 / self.rates.real
         mesh = geometric_mesh(0.25 / np.abs(self.rates).max(), lifetime.max())
         oscillating = self.rates.imag != 0 if np.iscomplexobj(self.rates) else np.zeros(self.rates.size, bool)
         if oscillating.any():
             order = np.argsort(lifetime[oscillating])[::-1]
             for rate in self.rates[oscillating][order]:
-                mesh = refine(mesh, 0.25 * 2 * np.pi / abs(rate.imag), 45.0 / rate.real)
+                mesh = refine(mesh, np.pi / abs(rate.imag), 45.0 / rate.real)
         return merge(mesh)
 
     def modes(self) -> tuple[Array, Array]:
@@ -113,7 +132,7 @@ def exponential_sum(rates: Any, coefficients: Any) -> ExponentialSum:
     Raises:
         ValueError: a rate without positive real part, NaN, or sizes that do not match.
 
-    >>> exponential_sum([1.0, 2.0], [1.0, -1.0]).norm()  # 1/2 + 0 + 2 * 1/4
+    >>> round(exponential_sum([1.0, 2.0], [1.0, -1.0]).norm(), 12)  # 1/2 + 0 + 2 * 1/4
     1.0
     """
     return ExponentialSum(rates, coefficients)
@@ -145,5 +164,6 @@ def _numbers(value: Any, argument: str, dimensions: tuple[int, ...] = (1,)) -> A
     array = np.atleast_1d(np.asarray(value))
     array = _checks.finite_array(array, argument, complex if np.iscomplexobj(array) else float)
     if array.ndim not in dimensions:
-        raise _checks.fail(argument, f"of {' or '.join(map(str, dimensions))} dimensions", array.shape, "see the shapes in the docstring")
+        shapes = " or ".join("(m,)" if n == 1 else "(m, d)" for n in dimensions)
+        raise _checks.fail(argument, f"of shape {shapes}", array.shape, "one entry a rate; ravel() or reshape(m, -1) gives that shape")
     return array

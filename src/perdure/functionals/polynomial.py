@@ -32,8 +32,8 @@ class Polynomial(LinearFunctional):
         return (self.scale / (self.power - 1) * np.exp((1 - self.power) * np.log1p(t / self.scale)))[:, None]
 
     def mesh(self) -> Array:
-        """Geometric panels up to a million scales; past them the closed-form tail is exact."""
-        return geometric_mesh(0.25 * self.scale, 1e6 * self.scale)
+        """Geometric panels, from a quarter of the time scale at 0 up to a million scales; past them the closed-form tail is exact."""
+        return geometric_mesh(0.25 * self.scale / self.power, 1e6 * self.scale)
 
     def __repr__(self) -> str:
         return f"Polynomial(power={self.power:g}, scale={self.scale:g})"

@@ -7,7 +7,6 @@ sign changes found by bisection and made panel ends, and the tail past the last 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -27,9 +26,11 @@ def geometric_mesh(first: float, last: float, ratio: float = 2.0) -> Array:
 
 def refine(mesh: Array, widest: float, until: float) -> Array:
     """The mesh with no panel wider than `widest` before the time `until` (for oscillating kernels)."""
-    pieces = [np.linspace(a, b, max(1, int(np.ceil((min(b, until) - a) / widest))) + 1)[:-1] if a < until else np.array([a])
-              for a, b in itertools.pairwise(mesh)]  # fmt: skip
-    return np.concatenate([*pieces, mesh[-1:]])
+    width = np.diff(mesh)
+    pieces = np.maximum(np.ceil((np.minimum(mesh[1:], until) - mesh[:-1]) / widest), 1).astype(int)
+    panel = np.repeat(np.arange(pieces.size), pieces)
+    within = np.arange(panel.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    return np.append(mesh[panel] + width[panel] * (within / pieces[panel]), mesh[-1])
 
 
 def merge(*meshes: Array) -> Array:
@@ -47,21 +48,42 @@ def panel_rule(mesh: Array, order: int = 16) -> tuple[Array, Array]:
 
 
 def _sign_changes(f: Callable[[Array], Array], t: Array, values: Array) -> Array:
-    """Times at which f: (T,) -> (T,) changes sign between neighbouring samples, by bisection of all of them at once."""
-    at = np.nonzero(values[:-1] * values[1:] < 0)[0]
+    """Times at which f: (T,) -> (T,) changes sign between neighbouring samples: false position, with Illinois' halving, all at once.
+
+    The integral is stationary in these times, so an error of 1e-8 of the spacing leaves 1e-16 of a panel's integral.
+    """
+    at = np.nonzero(np.sign(values[:-1]) * np.sign(values[1:]) < 0)[0]
     if at.size == 0:
         return np.empty(0)
-    low, high, sign = t[at].copy(), t[at + 1].copy(), np.sign(values[at])
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        same = np.sign(f(middle)) == sign
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return 0.5 * (low + high)
+    low, high, f_low, f_high = t[at].copy(), t[at + 1].copy(), values[at].copy(), values[at + 1].copy()
+    spacing, open_ = high - low, np.ones(at.size, bool)
+    middle = 0.5 * (low + high)
+    for step in range(40):
+        i = np.nonzero(open_)[0]
+        between = f_low[i] / (f_low[i] - f_high[i])
+        new = low[i] + (high[i] - low[i]) * (between if step % 4 < 3 else 0.5)  # a bisection now and then: never slower than that
+        value = f(new)
+        open_[i] = (np.abs(new - middle[i]) > 1e-9 * spacing[i]) & (value != 0)
+        middle[i] = new
+        same = np.sign(value) == np.sign(f_low[i])
+        low[i], f_low[i], f_high[i] = (
+            np.where(same, new, low[i]),
+            np.where(same, value, f_low[i]),
+            np.where(same, 0.5 * f_high[i], f_high[i]),
+        )
+        high[i], f_high[i], f_low[i] = (
+            np.where(same, high[i], new),
+            np.where(same, f_high[i], value),
+            np.where(same, f_low[i], 0.5 * f_low[i]),
+        )
+        if not open_.any():
+            break
+    return middle
 
 
 def integrate_absolute(f: Callable[[Array], Array], mesh: Array) -> float:
     """Int |f|_1 dt over the mesh, f: (T,) -> (T, d), with sign changes made panel ends, component by component."""
-    t, _ = panel_rule(mesh)
+    t, weights = panel_rule(mesh)
     samples = f(t)
     total = 0.0
     for j in range(samples.shape[1]):
@@ -69,15 +91,19 @@ def integrate_absolute(f: Callable[[Array], Array], mesh: Array) -> float:
         def component(s: Array, j: int = j) -> Array:
             return f(s)[:, j]
 
+        whole = (samples[:, j] * weights).reshape(-1, NODES.size).sum(1)
         roots = _sign_changes(component, t, samples[:, j])
-        if roots.size == 0:
-            split, values = mesh, samples[:, j]
-            weights = panel_rule(mesh)[1]
-        else:
-            split = np.unique(np.concatenate([mesh, roots]))
-            nodes, weights = panel_rule(split)
-            values = component(nodes)
-        total += float(np.abs((values * weights).reshape(-1, NODES.size).sum(1)).sum())
+        if roots.size:
+            panel = np.clip(np.searchsorted(mesh, roots, side="right") - 1, 0, mesh.size - 2)
+            split = np.unique(panel)
+            whole[split] = 0.0
+            ends = np.sort(np.concatenate([mesh[split], mesh[split + 1], roots]))  # pieces of split panels; gaps between them are dropped
+            owner = np.clip(np.searchsorted(mesh, 0.5 * (ends[:-1] + ends[1:]), side="right") - 1, 0, mesh.size - 2)
+            wanted = np.isin(owner, split) & (np.diff(ends) > 0)
+            half = 0.5 * np.diff(ends)[wanted, None]
+            nodes = ends[:-1][wanted, None] + half * (1 + NODES)
+            total += float(np.abs((component(nodes.ravel()).reshape(nodes.shape) * half * WEIGHTS).sum(1)).sum())
+        total += float(np.abs(whole).sum())
     return total
 
 
