@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "perdure"
 LAYERS = [
-    ["_checks", "_random", "_typing", "errors"],
+    ["_checks", "_random", "_threads", "_typing", "errors"],
     ["functionals", "memory.law", "parametrizations", "ops"],
     ["nn", "adapters", "approximation"],
     ["memory", "stability"],

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from perdure import _checks
+from perdure._threads import one_thread
 from perdure.approximation.modes import Modes, filled, from_sum
 from perdure.approximation.polish import Problem
 from perdure.approximation.starts import enlarged, fitted, starts
@@ -23,6 +24,7 @@ HOPELESS = 24  # states from which on that is not worth the time above the secon
 Option = tuple[Modes, float, Problem]
 
 
+@one_thread()
 def approximate(target: LinearFunctional | Any, width: int = 32, horizon: float | None = None, *, method: str = "auto") -> ExponentialSum:
     r"""An exponential sum with `width` real states, near the best possible, for a functional.
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from perdure import _checks
 from perdure._typing import Array, Tensor
 from perdure.functionals.exponential import ExponentialSum
 from perdure.parametrizations import Parametrization
@@ -67,7 +68,7 @@ class Network:
         rates, weights = model.modes()
         silent = np.linalg.norm(weights, axis=1) == 0
         if groups == ("recurrent",) and not silent.all():  # what is not read out changes nothing, decaying or not
-            rates, weights = rates[~silent], weights[~silent]
+            rates, weights = folded(rates[~silent], weights[~silent])
         self.groups, self.map = groups, parametrization
         self.pair = torch.as_tensor(rates.imag > 0)
         self.is_complex = bool(self.pair.any())
@@ -78,6 +79,13 @@ class Network:
         self.c = _tensor(length, kind)
         self.rates, self.excited = rates, length > 0
         alpha, self.omega = _tensor(rates.real, torch.float64), _tensor(rates.imag, torch.float64)
+        if not bool(parametrization.reaches(-alpha).all()):
+            raise _checks.fail(
+                "parametrization",
+                f"a map that reaches all rates of the model, {alpha.min():.3g} to {alpha.max():.3g}",
+                type(parametrization).__name__,
+                f"its eigenvalues lie in {parametrization.range_text(torch.float64)}; {parametrization.advice()}",
+            )
         self.v = parametrization.right_inverse(-alpha).detach()
         self.input_size = weights.shape[1]
 
@@ -152,6 +160,16 @@ class Network:
                     r[..., None] * u / spectral if "input" in self.groups else zero.u,
                     r * c / c.abs().square().sum(1, keepdim=True).sqrt() if "readout" in self.groups else zero.c)  # fmt: skip
 
+    def extremes(self, radius: Tensor) -> tuple[Tensor, Tensor]:
+        """Moves of v (R, K) that make each mode slowest and fastest within its interval, for radii (R,)."""
+        r = radius[:, None]
+        options = torch.stack(
+            [(0.0 * r - self.v).clamp(-r, r), -r.expand(-1, self.size), r.expand(-1, self.size)]
+        )  # a map may turn at v = 0
+        alpha = -self.map(self.v + options).detach()
+        pick = lambda at: options.gather(0, at[None])[0]  # noqa: E731
+        return pick(alpha.argmin(0)), pick(alpha.argmax(0))
+
     def slowest_and_fastest(self, radius: float) -> tuple[float, float]:
         """The least and the largest alpha that a move of that radius reaches."""
         r = radius if "recurrent" in self.groups else 0.0
@@ -162,13 +180,7 @@ class Network:
     def swings(self, radius: float) -> list[tuple[float, float]]:
         """(frequency, lifetime) of each conjugate pair, the longest a move of that radius can make it last."""
         r = radius if "recurrent" in self.groups else 0.0
-        nearest = torch.zeros_like(self.v).clamp(self.v - r, self.v + r)
-        alpha = (
-            (-self.map(torch.stack([self.v - r, self.v + r, nearest if self.map.stable else self.v + r])))
-            .detach()
-            .amin(0)
-            .clamp_min(1e-290)
-        )
+        alpha = (-self.map(torch.stack([self.v - r, self.v + r]))).detach().amin(0).clamp_min(1e-290)
         return [(float(w) + r, 45.0 / float(a)) for w, a, pair in zip(self.omega, alpha, self.pair, strict=True) if bool(pair)]
 
     def divergence_radius(self) -> float:
@@ -198,6 +210,27 @@ class Network:
         """Rates (K,) and coefficients (K, d) of one member of a batch, for Re sum a e^{-lambda t}."""
         rates, weights = self.moved(move[at : at + 1])
         return rates[0].numpy(), weights[0].numpy()
+
+
+def folded(rates: Array, weights: Array) -> tuple[Array, Array]:
+    """Modes of the same rate whose coefficients are positive multiples of one another, made one.
+
+    Moving the copies together is as bad as moving them apart: the error is convex in the kernel, so among the copies' rates, coefficients
+    being positive shares, one alone taken by all of them gives an error at least as large.
+    """
+    length = np.linalg.norm(weights, axis=1)
+    kept_rates: list[complex] = []
+    kept: list[Array] = []
+    for rate, weight, size in zip(rates, weights, length, strict=True):
+        for i, (other, held) in enumerate(zip(kept_rates, kept, strict=True)):
+            norm = max(float(np.linalg.norm(held)), 1e-300)
+            if rate == other and np.linalg.norm(weight / max(float(size), 1e-300) - held / norm) <= 1e-12:
+                kept[i] = held + weight
+                break
+        else:
+            kept_rates.append(rate)
+            kept.append(weight)
+    return np.array(kept_rates), np.array(kept)
 
 
 def _polar(matrix: Tensor) -> Tensor:

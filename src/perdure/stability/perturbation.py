@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from perdure import _checks
+from perdure._threads import one_thread
 from perdure._typing import Array
 from perdure.errors import ArgumentTypeError
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.exponential import ExponentialSum
 from perdure.parametrizations import Parametrization, get
-from perdure.stability.ascent import sup
+from perdure.stability.ascent import Problem, drawn, sup
 from perdure.stability.bounds import certificate
 from perdure.stability.curve import PerturbationCurve
 from perdure.stability.network import GROUPS, Network
@@ -29,6 +31,18 @@ BALLS = {
 }
 
 
+@dataclass(frozen=True)
+class Options:
+    """How to search, and the error without a move."""
+
+    horizon: float | None
+    starts: int
+    perturbations: int
+    seed: int
+    nominal: float
+
+
+@one_thread()
 def perturbation_error(
     model: ExponentialSum | Any,
     target: LinearFunctional | Any,
@@ -38,8 +52,8 @@ def perturbation_error(
     method: str = "auto",
     parametrization: str | Parametrization | None = None,
     horizon: float | None = None,
-    seed: int = 0,
-    starts: int = 10,
+    seed: int | Any = 0,
+    starts: int = 6,
     perturbations: int = 30,
 ) -> PerturbationCurve:
     r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4), for a linear model.
@@ -49,7 +63,7 @@ def perturbation_error(
     recurrent in the max norm of v (diagonal stays diagonal: its spectral norm), input in the spectral norm, readout in Euclid's.
 
     Method "exact" takes the norm in closed form on [0, inf) and searches the sup by ascent from several starts: the norm is exact, the sup a
-    lower bound from a search, bracketed by `upper`. Method "sample" is the protocol of the paper: the largest of some random
+    lower bound from a search, bracketed by `upper`, and never below the samples of the same seed. Method "sample" is the protocol of the paper: the largest of some random
     perturbations of full length (the norm still exact), which shows by how much sampling underestimates.
 
     Args:
@@ -62,8 +76,8 @@ def perturbation_error(
         horizon: integration time of the norm; None means infinity. On a finite horizon T nothing diverges, which hides the curse of
             memory for beta < 1/T.
         seed: for random starts and samples; global generators are left alone.
-        starts: starts of the ascent for each radius; both uniform shifts of all weights are always among them.
-        perturbations: samples a radius for method "sample".
+        starts: starts of the ascent for each radius, the most promising of some dozens that are looked at.
+        perturbations: samples a radius for method "sample"; the same ones are candidates of method "exact".
 
     Returns:
         A `PerturbationCurve`.
@@ -96,17 +110,15 @@ def perturbation_error(
     perturbations = _checks.positive_int(perturbations, "perturbations")
     map_ = get("direct" if parametrization is None else parametrization, fastest=float(model.rates.real.max()))
     method = "sample" if method == "sample" else "exact"
+    seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
     nominal = sobolev_distance(model, target, horizon=horizon)
+    options = Options(horizon, starts, perturbations, seed, nominal)
 
     raw: dict[tuple[str, ...], Array] = {}
     together = Network(model, map_, names)
     for chosen in dict.fromkeys([names, *((name,) for name in names)]):
-        network = Network(model, map_, chosen)
-        generator = torch.Generator().manual_seed(int(seed))
-        if method == "exact":
-            raw[chosen] = _ascended(network, target, radii, horizon, starts, generator, nominal)
-        else:
-            raw[chosen] = _sampled(network, target, radii, horizon, perturbations, generator, nominal)
+        search = _ascended if method == "exact" else _sampled
+        raw[chosen] = search(Network(model, map_, chosen), target, radii, options)
     for part in raw:  # the ball of one group lies in the product of all
         if method == "exact":
             raw[names] = np.maximum(raw[names], raw[part])
@@ -126,7 +138,7 @@ def perturbation_error(
         horizon=horizon,
         width=model.width,
         target_norm=sobolev_distance(target, 0.0 * target, horizon=horizon),
-        seed=int(seed),
+        seed=seed,
     )
 
 
@@ -141,44 +153,32 @@ def _groups(groups: str | Sequence[str]) -> tuple[str, ...]:
     return GROUPS if "all" in chosen else tuple(name for name in GROUPS if name in chosen)
 
 
-def _ascended(
-    network: Network, target: LinearFunctional, radii: Array, horizon: float | None, starts: int, generator: torch.Generator, nominal: float
-) -> Array:
-    result = np.full(radii.shape, nominal)
-    finite = radii < network.divergence_radius() if horizon is None else np.ones(radii.shape, bool)
+def _ascended(network: Network, target: LinearFunctional, radii: Array, options: Options) -> Array:
+    result = np.full(radii.shape, options.nominal)
+    finite = radii < network.divergence_radius() if options.horizon is None else np.ones(radii.shape, bool)
     result[~finite] = np.inf
     moving = np.nonzero(finite & (radii > 0))[0]
     if moving.size:
-        for i, (_, move, nodes) in zip(moving, sup(network, target, radii[moving], horizon, starts, generator), strict=True):
-            result[i] = exact(network, move, 0, target, nodes, horizon)
+        problem = Problem(network, target, options.horizon, options.starts, torch.Generator().manual_seed(options.seed + 1))
+        samples = drawn(network, radii[moving], options.perturbations, options.seed)
+        result[moving] = [value for value, _ in sup(problem, radii[moving], samples)]
     return result
 
 
-def _sampled(
-    network: Network,
-    target: LinearFunctional,
-    radii: Array,
-    horizon: float | None,
-    perturbations: int,
-    generator: torch.Generator,
-    nominal: float,
-) -> Array:
+def _sampled(network: Network, target: LinearFunctional, radii: Array, options: Options) -> Array:
     """The largest of random perturbations; a sample whose mode stops decaying has infinite norm."""
-    result = np.full(radii.shape, nominal)
-    for i, radius in enumerate(radii):
-        if radius == 0:
-            continue
-        move = network.random(torch.full((perturbations,), float(radius), dtype=torch.float64), generator)
+    result = np.full(radii.shape, options.nominal)
+    moving = np.nonzero(radii > 0)[0]
+    horizon = options.horizon
+    for i, move in zip(moving, drawn(network, radii[moving], options.perturbations, options.seed), strict=True):
+        radius = float(radii[i])
         rates, _ = network.moved(move)
-        decays = (rates.real > 0).all(1) if rates.is_complex() else (rates > 0).all(1)
-        if horizon is None and not bool(decays.all()):
+        alpha = rates.real if rates.is_complex() else rates
+        if horizon is None and not bool((alpha > 0).all()):
             result[i] = np.inf
             continue
-        alpha = rates.real if rates.is_complex() else rates
-        swings = (
-            network.swings(float(radius)) if horizon is not None or float(radius) < network.divergence_radius() else network.swings(0.0)
-        )
+        swings = network.swings(radius if horizon is not None or radius < network.divergence_radius() else 0.0)
         slowest = float(alpha.min()) if horizon is None else 1.0 / horizon
-        nodes = Nodes(target, max(slowest, 1e-290), max(float(alpha.max()), 1e-290), swings, horizon)
-        result[i] = max(exact(network, move, k, target, nodes, horizon) for k in range(perturbations))
+        nodes = Nodes(target, slowest, max(float(alpha.max()), 1e-290), swings, horizon)
+        result[i] = max(exact(network, move, k, target, nodes, horizon) for k in range(options.perturbations))
     return result

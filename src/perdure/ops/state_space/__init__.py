@@ -9,12 +9,12 @@ from torch import Tensor
 
 from perdure import _checks
 from perdure.ops.state_space import arguments
-from perdure.ops.state_space.chunked import chunked
+from perdure.ops.state_space.chunked import chunked as by_chunks
 from perdure.ops.state_space.cost import choose
-from perdure.ops.state_space.fft import fft
+from perdure.ops.state_space.fft import fft as by_fft
 from perdure.ops.state_space.finite import causal
-from perdure.ops.state_space.reference import reference
-from perdure.ops.state_space.sequential import sequential
+from perdure.ops.state_space.reference import reference as by_reference
+from perdure.ops.state_space.sequential import sequential as by_steps
 
 METHODS = ("auto", "sequential", "chunked", "fft", "reference")
 
@@ -71,11 +71,11 @@ def state_space(
         else:
             name = choose(system) if method == "auto" else method
             if name == "reference":
-                y, last = reference(system)
+                y, last = by_reference(system)
             elif name == "sequential":
-                y, last = sequential(system)
+                y, last = by_steps(system)
             else:
-                y, last = causal(fft if name == "fft" else chunked, system)
+                y, last = causal(by_fft if name == "fft" else by_chunks, system)
         if system.lengths is not None:
             inside = torch.arange(u.shape[1], device=u.device) < system.lengths[:, None]
             y = torch.where(inside[..., None], y, 0.0)

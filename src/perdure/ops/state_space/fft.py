@@ -18,11 +18,12 @@ def fft(system: System) -> tuple[Tensor, Tensor]:
     signal = torch.fft.rfft(u, size, dim=1)
     product = signal * kernel[:, 0] if d == o == 1 else torch.einsum("bfd,fod->bfo", signal, kernel)
     y = torch.fft.irfft(product, size, dim=1)[:, :steps]
-    count = -(-steps // LENGTH)
+    length = min(LENGTH, steps)
+    count = -(-steps // length)
     if system.h0 is not None:
-        starts = torch.einsum("enqp,bnp->benq", system.transitions(torch.arange(count, device=u.device), LENGTH).to(u.dtype), system.h0)
-        y = y + (starts.reshape(rows * count, n * p) @ system.steps_out(LENGTH).reshape(n * p, -1)).view(rows, -1, o)[:, :steps]
-    return y, _last(system, count)
+        starts = torch.einsum("enqp,bnp->benq", system.transitions(torch.arange(count, device=u.device), length).to(u.dtype), system.h0)
+        y = y + (starts.reshape(rows * count, n * p) @ system.steps_out(length).reshape(n * p, -1)).view(rows, -1, o)[:, :steps]
+    return y, _last(system, count, length)
 
 
 def good_size(least: int) -> int:
@@ -34,7 +35,7 @@ def good_size(least: int) -> int:
     return min(m << max(0, (-(-least // m) - 1).bit_length()) for m in (1, 3, 5, 9, 15))
 
 
-def _last(system: System, count: int) -> Tensor:
+def _last(system: System, count: int, length: int) -> Tensor:
     """A^T h_0 + sum_k A^(T-1-k) B u_k, the sum by chunks counted back from the end of each row."""
     rows, steps, d, _, n, p = system.sizes
     u = system.u
@@ -42,9 +43,9 @@ def _last(system: System, count: int) -> Tensor:
     if system.lengths is not None:
         source = torch.arange(steps, device=u.device) - steps + ends[:, None]
         u = u.gather(1, source.clamp_min(0)[..., None].expand(-1, -1, d)) * (source >= 0)[..., None].to(u.dtype)
-    u = pad(u, (0, 0, count * LENGTH - steps, 0)).view(rows * count, LENGTH * d)
-    parts = (u @ system.steps_in(LENGTH).reshape(-1, n * p)).view(rows, count, n, p)
-    powers = system.transitions(torch.arange(count - 1, -1, -1, device=u.device), LENGTH).to(u.dtype)
+    u = pad(u, (0, 0, count * length - steps, 0)).view(rows * count, length * d)
+    parts = (u @ system.steps_in(length).reshape(-1, n * p)).view(rows, count, n, p)
+    powers = system.transitions(torch.arange(count - 1, -1, -1, device=u.device), length).to(u.dtype)
     last = torch.einsum("enqp,benp->bnq", powers, parts)
     if system.h0 is None:
         return last

@@ -20,7 +20,7 @@ from perdure.ops.recurrence.blas import ADDRESSES, own_threads
 from perdure.ops.state_space import scan_loops as loops
 from perdure.ops.state_space.again import gradients
 from perdure.ops.state_space.packing import Poles, coordinates, joined, padded
-from perdure.ops.threads import Span, share, spans
+from perdure.ops.threads import WORTH, Span, share, spans
 
 PIECE = 1 << 17  # numbers in the states of a piece: half a megabyte of float32, which a core keeps in its second cache
 SECONDS = 1.0e-11  # of one thread a multiplication (float32, AMD EPYC, 2024)
@@ -46,12 +46,12 @@ class Projected(torch.autograd.Function):
         h, y, ends = u.new_zeros(rows, p, size), u.new_empty(rows, steps, o), _ends(lengths, rows, steps)
         if h0 is not None:
             h[..., :n] = h0.detach().transpose(1, 2)
-        parts = _parts(rows, SECONDS * rows * steps * p * size * (d + o))
+        parts, alone = _parts(rows, SECONDS * rows * steps * p * size * (d + o))
         plans = [list(_pieces(first, last, steps, p * size)) for first, last, _, _ in parts]
         marks, run = [[h[:0]] * len(plan) for plan in plans], loops.FORWARD[p]
 
         def work(i: int, span: Span) -> None:
-            with _alone(len(parts) > 1):
+            with _products_of_its_own(alone):
                 buffer = u.new_empty(_largest(plans[i]), p * size)
                 for k, (first, last, start, end) in enumerate(plans[i]):
                     if keep:
@@ -63,7 +63,7 @@ class Projected(torch.autograd.Function):
 
         with announce.compiling(run):
             share(work, parts)
-        ctx.kept = poles, weights, into, out, parts, plans, marks
+        ctx.kept = poles, weights, into, out, parts, alone, plans, marks
         return y, h[..., :n].transpose(1, 2)
 
     @staticmethod
@@ -72,7 +72,7 @@ class Projected(torch.autograd.Function):
         if torch.is_grad_enabled():
             return gradients(ctx, gy, gh)
         u, _, _, b, c, h0, lengths = ctx.saved_tensors
-        poles, weights, into, out, parts, plans, marks = ctx.kept
+        poles, weights, into, out, parts, alone, plans, marks = ctx.kept
         (rows, steps, d), (n, p, _), o = u.shape, b.shape, c.shape[0]
         u, size = u.detach().contiguous(), into.shape[1] // p
         by_y = u.new_zeros(rows, steps, o) if gy is None else gy.contiguous()
@@ -83,7 +83,7 @@ class Projected(torch.autograd.Function):
         sums, forth, run = np.zeros((len(parts), p * size)), loops.FORWARD[p], loops.BACKWARD[p]
 
         def work(i: int, span: Span) -> None:
-            with _alone(len(parts) > 1):
+            with _products_of_its_own(alone):
                 states, adjoints = u.new_empty(2, _largest(plans[i]), p * size)
                 for (first, last, start, end), mark in zip(reversed(plans[i]), reversed(marks[i]), strict=True):
                     shape, count = (last - first, end - start, p * size), (last - first) * (end - start)
@@ -105,20 +105,23 @@ class Projected(torch.autograd.Function):
         return by_u, *poles.log_gradients(joined(sums.sum(0).reshape(p, size)[:, :n])), by_b, by_c, by_h0, None, None
 
 
-def _parts(rows: int, seconds: float) -> list[Span]:
-    """Rows for each thread; one part where products cannot be kept to the thread that asks for them."""
-    return spans(rows, 1, seconds) if ADDRESSES[2] else [(0, rows, 0, 1)]
+def _parts(rows: int, seconds: float) -> tuple[list[Span], bool]:
+    """Rows for each thread, and whether the products of a thread stay on it: not those of one long row, which are worth sharing out."""
+    if not ADDRESSES[2]:  # products cannot be kept to the thread that asks for them
+        return [(0, rows, 0, 1)], False
+    parts = spans(rows, 1, seconds)
+    return parts, len(parts) > 1 or seconds < 2 * WORTH
 
 
 @contextmanager
-def _alone(several: bool) -> Iterator[None]:
-    """Products of this thread stay on it if there are `several` such threads; no graph is recorded."""
-    before = own_threads(ADDRESSES[2], 1) if several else 0
+def _products_of_its_own(alone: bool) -> Iterator[None]:
+    """Matrix products of this thread stay on it if `alone`; no graph is recorded."""
+    before = own_threads(ADDRESSES[2], 1) if alone else 0
     try:
         with torch.no_grad():
             yield
     finally:
-        if several:
+        if alone:
             own_threads(ADDRESSES[2], before)
 
 

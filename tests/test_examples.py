@@ -1,0 +1,83 @@
+"""Every script in examples/ runs as its docstring says, and what it prints makes sense."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def drop_in(text):
+    """All four layers beat "next week as this week", and look back further for 1 % than for a half."""
+    head, baseline, *rows = text.splitlines()
+    assert "error" in head
+    persistence = float(baseline.split()[-1])
+    assert persistence == pytest.approx(0.527, abs=0.001)  # a fact of the record, not of the models
+    names = [row.split()[0] for row in rows]
+    assert names == ["torch.nn.RNN", "perdure.nn.ContinuousRNN", "torch.nn.LSTM", "perdure.nn.DiagonalSSM"]
+    for row in rows:
+        error, milliseconds, half, hundredth = (float(cell) for cell in row.split()[1:])
+        assert 0.2 < error < 0.97 * persistence, row
+        assert milliseconds > 0
+        assert 0 < half < hundredth, row
+
+
+def memory_of_an_lstm(text):
+    """Open forget gates lengthen the memory, under both probes."""
+    half = dict(re.findall(r"^(\w+ +(?:as initialised|forget bias \+ 2)) +half-life +([\d.]+)", text, re.MULTILINE))
+    half = {" ".join(name.split()): float(value) for name, value in half.items()}
+    assert len(half) == 4
+    for probe in ("heaviside", "impulse"):
+        assert half[f"{probe} forget bias + 2"] > 3 * half[f"{probe} as initialised"]
+
+
+def which_law(text):
+    """Each filter gets the law it was built with."""
+    found = dict(re.findall(r"^(\S+(?: \S+)*)  +(exponential|polynomial|finite|persistent|stretched|undecided)", text, re.MULTILINE))
+    assert found == {
+        "leaky integrator": "exponential",
+        "three leaks in a row": "exponential",
+        "forty leaks side by side": "polynomial",
+        "moving average of 300": "finite",
+        "integrator": "persistent",
+    }
+
+
+CASES = {  # name: arguments, what the output must say
+    "drop_in": (["--quick"], drop_in),
+    "memory_of_an_lstm": (["figure.png"], memory_of_an_lstm),
+    "which_law": (["figure.png"], which_law),
+}
+
+
+def test_no_example_is_left_out():
+    assert sorted(CASES) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_example(name, tmp_path):
+    arguments, check = CASES[name]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    check(done.stdout)
+    if "figure.png" in arguments:
+        assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "memory_of_an_lstm.py"), str(tmp_path / "no" / "figure.png")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no such folder" in done.stderr
