@@ -27,7 +27,12 @@ class ContinuousRNN(nn.Module):
 
     Discretised with a step dt, Euler by default: h_k = h_{k-1} + dt sigma(W h_{k-1} + U x_k + b). W is never trained as it is (unless you
     ask for it): raw parameters go through a structure and a scalar map g that say what W may be. With the default, a diagonal of
-    -e^v, no value of the weights makes a mode grow; `recurrent_l0.guarantee` says what holds for the others.
+    -e^v, no value of the weights makes a mode of the differential equation grow; `recurrent_l0.guarantee` says what holds for the
+    others. Euler's method adds a bound of its own: a mode whose rate exceeds 2 / dt grows in its steps. The exponential integrator
+    has no such bound, and the map "inverse", chosen by name, stays within it.
+
+    The states of a diagonal W do not see one another within a layer; to replace a `torch.nn.RNN` one for one, "dissipative" is the guarded
+    structure whose states do.
 
     Used like `torch.nn.RNN`: (output, h_n) = layer(input, h_0). Packed sequences, one sequence without a batch axis, several layers,
     dropout between them and both directions work as there.

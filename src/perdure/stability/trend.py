@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import t as student
 
 LOSS = 0.15  # octaves a doubling of the width: 0.15 is 10 %
-SETTLED = LOSS / 3  # values that change by less at each of the last two steps no longer move: 3.5 %
+SETTLED = LOSS / 3  # what loses less at each of the last two steps no longer falls: 3.5 % a doubling
 SYSTEMATIC = 0.01  # values are no more exact than this, so that three on a line are no proof of a line
 COLLAPSE = 1.0  # octaves a doubling lost at every step, and not ever slower: no limit above zero
 
@@ -25,7 +25,7 @@ class Trend:
         slope: octaves a doubling of the width, at the largest width; low, high: its 95 % interval.
         points: widths used.
         law: "m^-s" or "e^(-a sqrt m)", the better of the two; "constant" where nothing changes.
-        settled: at each of the last two steps the change is below 0.05 octaves a doubling, 3.5 %.
+        settled: each of the last two steps loses less than 0.05 octaves a doubling, 3.5 %.
         collapsing: every step loses at least an octave a doubling, the last at least half of what the steepest loses.
     """
 
@@ -48,7 +48,7 @@ class Trend:
 
     def __str__(self) -> str:
         text = f"{self.law}, {self.slope:+.2g} octaves a doubling at the largest width (95 %: {self.low:+.2g} to {self.high:+.2g}, {self.points} widths)"
-        return text + ("; the last two steps change it by less than 3.5 % a doubling" if self.settled else "")
+        return text + ("; the last two steps lose less than 3.5 % a doubling" if self.settled else "")
 
 
 def fit(widths: list[int], values: list[float]) -> Trend | None:
@@ -64,7 +64,7 @@ def fit(widths: list[int], values: list[float]) -> Trend | None:
         return None
     m, y = np.asarray(widths, float), np.log(values)
     steps = np.diff(np.log2(values)) / np.diff(np.log2(m))
-    settled = bool((np.abs(steps[-2:]) <= SETTLED).all())
+    settled = bool((steps[-2:] >= -SETTLED).all())
     collapsing = bool((steps <= -COLLAPSE).all() and steps[-1] <= 0.5 * steps.min())
     if np.ptp(y) < 1e-9:
         return Trend(0.0, 0.0, 0.0, len(widths), "constant", True, False)
