@@ -24,7 +24,14 @@ CONSTRUCTORS = {"rnn": ContinuousRNN, "ssm": DiagonalSSM}
 def make(kind, structure, parametrization, activation="tanh", d=2, m=3, layers=1, dtype=D):
     """A layer with the batch first."""
     torch.manual_seed(0)
-    common = {"num_layers": layers, "activation": activation, "parametrization": parametrization, "batch_first": True, "dtype": dtype, "dt": 0.3}
+    common = {
+        "num_layers": layers,
+        "activation": activation,
+        "parametrization": parametrization,
+        "batch_first": True,
+        "dtype": dtype,
+        "dt": 0.3,
+    }
     if kind == "rnn":
         return ContinuousRNN(d, m, structure=structure, **common)
     return DiagonalSSM(d, m, state_size=4, real=structure == "real", **common)

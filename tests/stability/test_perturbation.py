@@ -100,9 +100,10 @@ TWO_INPUTS = F.exponential_sum([1.2914307530518123, 0.4041528682202749], [[-1.41
 
 
 @pytest.mark.parametrize(("model", "target", "name", "beta", "horizon", "points"), [
-    (TWO_INPUTS, F.stack(F.polynomial(2.0), F.polynomial(2.0)), "inverse", 3.0, 4.85, 11),  # v crosses 0, where the map turns
-    (TWO_INPUTS, F.stack(F.polynomial(2.0), F.polynomial(2.0)), "inverse", 2.0, None, 11),
-    (F.exponential_sum([2.0], [-1.0]), F.exponential(0.3), "inverse", 1.5, 4.0, 41), (F.exponential_sum([3.0, 0.5], [1.0, -1.0]), F.polynomial(2.0), "direct", 0.4, None, 9),
+    (TWO_INPUTS, TWO_INPUTS, "inverse", 3.0, 4.85, 21),  # v crosses 0, where the map turns
+    (F.exponential_sum([0.27], [-1.18]), F.exponential_sum([0.27], [-1.18]), "inverse", 4.0, 2.0, 41),
+    (F.exponential_sum([0.54, 0.16, 0.93], [-1.23, -0.68, -0.07]), F.exponential_sum([0.54, 0.16, 0.93], [-1.23, -0.68, -0.07]), "inverse", 4.0, 2.0, 7),
+    (F.exponential_sum([3.0, 0.5], [1.0, -1.0]), F.polynomial(2.0), "direct", 0.4, None, 9),
     (F.exponential_sum([1.5, 0.9, 0.4], [1.0, -2.0, 1.0]), F.exponential_sum([1.0, 0.3], [1.0, -0.5]), "softplus", 1.0, 6.0, 5), (F.exponential_sum([1.5, 0.9, 0.4], [1.0, -2.0, 1.0]), F.exponential_sum([1.0, 0.3], [1.0, -0.5]), "exp", 1.5, None, 5),
 ], ids=lambda x: x if isinstance(x, str) else "")  # fmt: skip
 def test_sup_over_rates_against_a_grid(model, target, name, beta, horizon, points):
@@ -117,8 +118,8 @@ def test_exact_is_never_below_the_samples_of_the_same_seed():
     """The quadrature cannot tell these two vertices apart; the exact norm can."""
     model, target = F.exponential_sum([0.5, 2.0], [0.7, -0.4]), F.polynomial(2.0)
     for groups in (["input"], ["recurrent"], "all"):
-        exact = perturbation_error(model, target, [0.05, 0.1], groups=groups)
-        sampled = perturbation_error(model, target, [0.05, 0.1], groups=groups, method="sample")
+        exact = perturbation_error(model, target, [0.1], groups=groups)
+        sampled = perturbation_error(model, target, [0.1], groups=groups, method="sample")
         assert (sampled.raw <= exact.raw * (1 + 1e-12)).all()
 
 

@@ -28,7 +28,7 @@ def damped_sum(target: LinearFunctional, width: int) -> ExponentialSum | None:
 
     >>> from perdure import functionals as F
     >>> model = damped_sum(F.shift(2.0, 0.5), 33)
-    >>> model.width, bool(abs(model.rates.real - 0.5).max() < 1e-6), model.error < 0.03
+    >>> model.width, bool(abs(model.rates.real - 0.5).max() < 1e-3), model.error < 0.03
     (33, True, True)
     """
     pairs = (width - 1) // 2

@@ -1,13 +1,12 @@
 r"""The recurrence as products of matrices over chunks of L steps, plain torch: differentiable any number of times, on any device.
 
-With one input and output (or few), a chunk is one matrix, the Toeplitz matrix of C A^j B, plus what the state at its start gives:
-
-    y_j = sum_{i <= j} C A^(j-i) B u_i + C A^(j+1) S,      S' = A^L S + sum_i A^(L-1-i) B u_i.
-
-With many, the states are formed (`blocks.scan`) between two products, u B^T and h C^T.
+For that, a chunk is two matrix products: with the block Toeplitz matrix of C A^j B and with what its start gives. The more inputs and outputs, the shorter
+the chunks; where they outnumber the states by far, the states are formed (`blocks.scan`) between two products, u B^T and h C^T.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -16,40 +15,53 @@ from torch.nn.functional import pad
 from perdure.ops.state_space.blocks import scan
 from perdure.ops.state_space.system import System
 
-LENGTH = 128
-FEW = 4  # up to d o = 4 the Toeplitz matrix costs less than forming the states (measured, see `cost`)
+LONGEST, SHORTEST = 128, 4
+RATIO = 100.0  # cost of passing a state over a chunk by that of a multiplication in a matrix product (measured on long inputs)
 
 
 def chunked(system: System) -> tuple[Tensor, Tensor]:
     """Outputs (B, T, o) and last states (B, N, P)."""
-    _, _, d, o, _, _ = system.sizes
-    return _by_kernel(system) if d * o <= FEW else _by_states(system)
+    _, steps, d, o, n, p = system.sizes
+    length = ideal_length(d * o, n * p)
+    return _by_states(system) if length < SHORTEST else _by_kernel(system, whole_length(steps, length))
 
 
-def chunk_length(steps: int) -> int:
-    """A length from 96 to 160 that divides `steps`, so that nothing is copied into padding, else 128; `steps` if it is shorter.
+def ideal_length(pairs: int, numbers: int) -> int:
+    """A power of 2, at most 128: near the least of length x pairs + RATIO x numbers / length, the cost of a step.
 
-    >>> chunk_length(100), chunk_length(1000), chunk_length(1009)
+    Args:
+        pairs: of an input and an output.
+        numbers: real coordinates of a state.
+
+    >>> ideal_length(1, 128), ideal_length(64 * 64, 128)
+    (128, 2)
+    """
+    return min(LONGEST, 2 ** round(math.log2(max(1.0, RATIO * numbers / pairs)) / 2))
+
+
+def whole_length(steps: int, length: int) -> int:
+    """`length`, or a length near it that divides `steps`, so that nothing is copied into padding; `steps` if it is shorter.
+
+    >>> whole_length(100, 128), whole_length(1000, 128), whole_length(1009, 128)
     (100, 125, 128)
     """
-    if steps <= LENGTH:
+    if steps <= length:
         return steps
-    whole = [length for length in range(96, 161) if steps % length == 0]
-    return min(whole, key=lambda length: abs(length - LENGTH), default=LENGTH)
+    whole = [near for near in range(3 * length // 4, 5 * length // 4 + 1) if steps % near == 0]
+    return min(whole, key=lambda near: abs(near - length), default=length)
 
 
-def _by_kernel(system: System) -> tuple[Tensor, Tensor]:
+def _by_kernel(system: System, length: int) -> tuple[Tensor, Tensor]:
     rows, steps, d, o, n, p = system.sizes
-    length = chunk_length(steps)
     count = -(-steps // length)
     u = system.u if count * length == steps else pad(system.u, (0, 0, 0, count * length - steps))
     u = u.reshape(rows * count, length * d)
     index = torch.arange(length, device=u.device)
     lag = index - index[:, None]  # (from, to)
-    kernel = system.kernel(length).to(u.dtype)
-    toeplitz = (kernel[lag.clamp_min(0)] * (lag >= 0)[..., None, None].to(u.dtype)).permute(0, 3, 1, 2).reshape(length * d, length * o)
-    into = system.steps_in(length).reshape(length * d, n * p)
-    out = system.steps_out(length).reshape(n * p, length * o)
+    powers = system.transitions(torch.arange(length + 1, device=u.device))
+    kernel = system.kernel(powers[:length])
+    toeplitz = (kernel[lag.clamp_min(0)] * (lag >= 0)[..., None, None]).permute(0, 3, 1, 2).reshape(length * d, length * o).to(u.dtype)
+    into, out = system.steps_in(powers[:length]), system.steps_out(powers[1:])
     ends = (u @ into).view(rows, count, n, p).permute(2, 0, 1, 3)
     h0 = system.start().permute(1, 0, 2)
     states = torch.cat((h0[:, :, None], scan(ends, h0, system, length)), 2).permute(1, 2, 0, 3)  # at the start of each chunk, and after all

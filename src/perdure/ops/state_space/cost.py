@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from perdure.ops.state_space.chunked import FEW, LENGTH
+from perdure.ops.state_space.chunked import SHORTEST, ideal_length
 from perdure.ops.state_space.fft import good_size
 from perdure.ops.state_space.sequential import can_compile
 from perdure.ops.state_space.system import System

@@ -55,27 +55,25 @@ class System(NamedTuple):
         real, imaginary = modulus * torch.cos(e * self.angle), modulus * torch.sin(e * self.angle)
         return torch.stack((torch.stack((real, -imaginary), -1), torch.stack((imaginary, real), -1)), -2)
 
-    def steps_in(self, count: int) -> Tensor:
-        """What input i of `count` has become at the end, A^(count-1-i) B: (count, d, N P), dtype of `u`."""
+    def steps_in(self, powers: Tensor) -> Tensor:
+        """What input i of `count` has become at the end, A^(count-1-i) B, from A^0 ... A^(count-1): (count d, N P), dtype of `u`."""
         n, p, d = self.b.shape
-        a = self.transitions(torch.arange(count - 1, -1, -1, device=self.u.device))
-        return torch.einsum("enqp,npd->ednq", a, self.b.double()).reshape(count, d, n * p).to(self.u.dtype)
+        return torch.einsum("enqp,npd->ednq", powers.flip(0), self.b.double()).reshape(-1, n * p).to(self.u.dtype)
 
-    def steps_out(self, count: int) -> Tensor:
-        """What a state gives j + 1 steps later, C A^(j+1): (N P, count, o), dtype of `u`."""
+    def steps_out(self, powers: Tensor) -> Tensor:
+        """What a state gives j + 1 steps later, C A^(j+1), from A^1 ... A^count: (N P, count o), dtype of `u`."""
         o, n, p = self.c.shape
-        a = self.transitions(torch.arange(1, count + 1, device=self.u.device))
-        return torch.einsum("onq,enqp->npeo", self.c.double(), a).reshape(n * p, count, o).to(self.u.dtype)
+        return torch.einsum("onq,enqp->npeo", self.c.double(), powers).reshape(n * p, -1).to(self.u.dtype)
 
-    def kernel(self, count: int) -> Tensor:
-        """C A^j B for j < count: (count, o, d), float64, by a product of coarse and fine powers."""
-        o, n, p = self.c.shape
-        fine = min(count, 128)
-        coarse = -(-count // fine)
-        late = torch.einsum("onq,enqp->eonp", self.c.double(), self.transitions(torch.arange(coarse, device=self.u.device), fine))
-        early = torch.einsum("enqp,npd->nqde", self.transitions(torch.arange(fine, device=self.u.device)), self.b.double())
+    def kernel(self, powers: Tensor, coarse: int = 1) -> Tensor:
+        """C A^j B from A^0 ... A^(count-1): (coarse count, o, d), float64, as products of those and of A^count, A^(2 count), ..."""
+        (o, n, p), count = self.c.shape, powers.shape[0]
+        late = self.c.double()[None]
+        if coarse > 1:
+            late = torch.einsum("onq,enqp->eonp", late[0], self.transitions(torch.arange(coarse, device=self.u.device), count))
+        early = torch.einsum("enqp,npd->nqde", powers, self.b.double())
         product = late.reshape(coarse * o, n * p) @ early.reshape(n * p, -1)
-        return product.reshape(coarse, o, -1, fine).permute(0, 3, 1, 2).reshape(coarse * fine, o, -1)[:count]
+        return product.reshape(coarse, o, -1, count).permute(0, 3, 1, 2).reshape(coarse * count, o, -1)
 
 
 FLOOR = -1e15  # log|a| below this is a = 0 all the same, and FLOOR * 0 is 0
