@@ -11,6 +11,7 @@ import argparse
 import itertools
 import math
 import platform
+import random
 import statistics
 import time
 
@@ -145,6 +146,7 @@ def timed(runs):
     start = time.perf_counter()
     while all(len(t) < ROUNDS for t in times.values()) and (time.perf_counter() - start < SECONDS or not all(times.values())):
         for method, run in turn(list(runs.items()), len(times[next(iter(runs))])):
+            time.sleep(1e-3)  # threads of the one before may still be waiting for more work
             before = time.perf_counter()
             run()
             times[method].append(1e3 * (time.perf_counter() - before))
@@ -153,8 +155,7 @@ def timed(runs):
 
 def turn(items, k):
     """Another order in every round, so that nobody always follows the same one."""
-    k %= len(items)
-    return items[k:] + items[:k]
+    return random.Random(k).sample(items, len(items))
 
 
 def shown(times):

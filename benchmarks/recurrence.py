@@ -199,7 +199,7 @@ def main():
     print("| m, type | eight at a time | one by one, fast kernel | one by one, plain loop | GEMMs |\n| --- | ---: | ---: | ---: | ---: |")
     for m in (8,) if quick else (8, 16, 64):
         for dtype in (torch.float32, torch.float64):
-            ensemble(m, dtype, 16 if quick else 660, 1 if quick else 3)
+            ensemble(m, dtype, 16 if quick else 132, 1 if quick else 5)
 
 
 if __name__ == "__main__":

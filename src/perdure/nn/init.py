@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,8 @@ from perdure.nn.continuous_rnn import ContinuousRNN
 from perdure.nn.ssm import DiagonalSSM
 
 LAWS = ("log-uniform", "polynomial", "exponential")
-Layer = ContinuousRNN | DiagonalSSM | nn.LSTM | nn.GRU
+Layer = TypeVar("Layer", ContinuousRNN, DiagonalSSM, nn.LSTM, nn.GRU)
+Gated = TypeVar("Gated", nn.LSTM, nn.GRU)
 
 
 def timescales(
@@ -111,7 +112,7 @@ def timescales_(layer: Layer, times: Tensor | None = None, **options: Any) -> La
     return layer
 
 
-def chrono_(layer: nn.LSTM | nn.GRU, longest: float, *, generator: torch.Generator | None = None) -> nn.LSTM | nn.GRU:
+def chrono_(layer: Gated, longest: float, *, generator: torch.Generator | None = None) -> Gated:
     """Chrono initialisation as published: tau - 1 drawn uniformly from [1, longest - 1], in steps (Tallec & Ollivier 2018).
 
     Uniform in tau puts most modes near `longest`; `timescales_` spreads them evenly in log tau.

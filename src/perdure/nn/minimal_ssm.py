@@ -86,11 +86,11 @@ class MinimalLayer(nn.Module):
         b = (-poles.real * expm1(self.dt * poles) / poles)[:, None] * torch.view_as_complex(self.input_weight.double())
         c = torch.view_as_complex(self.output_weight.double())
         h = torch.zeros(x.shape[0], len(a), dtype=a.dtype) if state is None else torch.view_as_complex(state.double())
-        outputs = []
-        for x_k in x.to(a.dtype).unbind(1):
-            h = a * h + x_k @ b.T
-            outputs.append((h @ c.T).real)
-        y = torch.stack(outputs, 1).to(x.dtype) + nn.functional.linear(x, self.skip_weight, self.bias)
+        states = []
+        for drive in (x.to(a.dtype) @ b.T).unbind(1):
+            h = a * h + drive
+            states.append(h)
+        y = (torch.stack(states, 1) @ c.T).real.to(x.dtype) + nn.functional.linear(x, self.skip_weight, self.bias)
         return self.activation(y), torch.view_as_real(h).to(x.dtype)
 
 

@@ -1,7 +1,11 @@
 r"""The recurrence as products of matrices over chunks of L steps, plain torch: differentiable any number of times, on any device.
 
-For that, a chunk is two matrix products: with the block Toeplitz matrix of C A^j B and with what its start gives. The more inputs and outputs, the shorter
-the chunks; where they outnumber the states by far, the states are formed (`blocks.scan`) between two products, u B^T and h C^T.
+A chunk is two matrix products, with the block Toeplitz matrix of C A^j B and with what the state S at its start gives,
+
+    y_j = sum_{i <= j} C A^(j-i) B u_i + C A^(j+1) S,      S' = A^L S + sum_i A^(L-1-i) B u_i.
+
+The more inputs and outputs, the shorter the chunks; where they outnumber the states by far, the states are formed (`blocks.scan`) between two
+products, u B^T and h C^T.
 """
 
 from __future__ import annotations

@@ -57,12 +57,12 @@ class System(NamedTuple):
 
     def steps_in(self, powers: Tensor) -> Tensor:
         """What input i of `count` has become at the end, A^(count-1-i) B, from A^0 ... A^(count-1): (count d, N P), dtype of `u`."""
-        n, p, d = self.b.shape
+        n, p = self.b.shape[:2]
         return torch.einsum("enqp,npd->ednq", powers.flip(0), self.b.double()).reshape(-1, n * p).to(self.u.dtype)
 
     def steps_out(self, powers: Tensor) -> Tensor:
         """What a state gives j + 1 steps later, C A^(j+1), from A^1 ... A^count: (N P, count o), dtype of `u`."""
-        o, n, p = self.c.shape
+        n, p = self.b.shape[:2]
         return torch.einsum("onq,enqp->npeo", self.c.double(), powers).reshape(n * p, -1).to(self.u.dtype)
 
     def kernel(self, powers: Tensor, coarse: int = 1) -> Tensor:
