@@ -80,14 +80,14 @@ def transformed() -> bool:
 
 def _shape(t: Tensor, name: str, letters: tuple[str, ...], sizes: tuple[int | None, ...]) -> None:
     """Refuse a tensor whose shape is not that; None leaves a size open, but not zero states or channels."""
-    wanted = ", ".join(
-        letter if size is None or letter == str(size) else f"{letter} = {size}" for letter, size in zip(letters, sizes, strict=True)
-    )
-    fits = t.ndim == len(sizes) and all(size is None or size == got for size, got in zip(sizes, t.shape, strict=True))
-    if not fits:
-        raise _checks.fail(name, f"of shape ({wanted})", tuple(t.shape), "see the shapes in the docstring of state_space")
-    empty = [letter for letter, got in zip(letters, t.shape, strict=True) if got == 0 and letter in ("N", "d", "o")]
-    if empty:
-        raise _checks.fail(
-            name, f"of shape ({wanted}) with {empty[0]} at least 1", tuple(t.shape), "a system has a state, an input and an output"
-        )
+    if t.ndim != len(sizes) or any(size is not None and size != got for size, got in zip(sizes, t.shape, strict=True)):
+        raise _checks.fail(name, f"of shape {_wanted(letters, sizes)}", tuple(t.shape), "see the shapes in the docstring of state_space")
+    for letter, got in zip(letters, t.shape, strict=True):
+        if got == 0 and letter in ("N", "d", "o"):
+            rule = f"of shape {_wanted(letters, sizes)} with {letter} at least 1"
+            raise _checks.fail(name, rule, tuple(t.shape), "a system has a state, an input and an output")
+
+
+def _wanted(letters: tuple[str, ...], sizes: tuple[int | None, ...]) -> str:
+    names = [letter if size is None or letter == str(size) else f"{letter} = {size}" for letter, size in zip(letters, sizes, strict=True)]
+    return "(" + ", ".join(names) + ")"

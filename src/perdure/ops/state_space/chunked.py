@@ -51,8 +51,11 @@ def whole_length(steps: int, length: int) -> int:
     """
     if steps <= length:
         return steps
-    whole = [near for near in range(3 * length // 4, 5 * length // 4 + 1) if steps % near == 0]
-    return min(whole, key=lambda near: abs(near - length), default=length)
+    for off in range(length // 4 + 1):
+        for near in (length - off, length + off):
+            if steps % near == 0:
+                return near
+    return length
 
 
 def _by_kernel(system: System, length: int) -> tuple[Tensor, Tensor]:
