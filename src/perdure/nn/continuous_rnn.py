@@ -15,10 +15,12 @@ from perdure import _checks
 from perdure.errors import ArgumentTypeError
 from perdure.nn.sequences import Batch, read
 from perdure.ops.recurrence import get_activation, integrators, recurrence
+from perdure.ops.recurrence.driven import driven
 from perdure.parametrizations import Parametrization, get
 from perdure.parametrizations.structures import Diagonal, Structure, get_structure
 
 INTEGRATORS = ("euler", "exponential", "rk4")
+WIDE = (torch.float32, torch.float64)  # what the recurrence runs in
 TIMESCALES = (1.0, 100.0)  # steps: the initial time constants span this range evenly in logarithm
 
 
@@ -229,26 +231,31 @@ class ContinuousRNN(nn.Module):
 
         The recurrence runs in float32 at least: half precision would hold no time constant beyond a few hundred steps.
         """
-        drive = functional.linear(x, getattr(self, f"weight_ih{suffix}"), getattr(self, f"bias{suffix}"))
+        into, bias = getattr(self, f"weight_ih{suffix}"), getattr(self, f"bias{suffix}")
         cell = cast(Structure, self.get_submodule(f"recurrent{suffix}"))
         weight = cell.vector() if isinstance(cell, Diagonal) else cell()
-        narrow = drive.dtype
-        wide = torch.promote_types(torch.promote_types(narrow, weight.dtype), torch.float32)
-        if narrow == wide and weight.dtype == wide and h0.dtype == wide:
-            return self._integrate(drive, weight, h0)
+        kind = x.dtype
+        if kind in WIDE and kind == into.dtype == weight.dtype == h0.dtype and not torch.is_autocast_enabled(x.device.type):
+            return self._integrate(x, into, bias, weight, h0)
+        drive = functional.linear(x, into, bias)
+        wide = torch.promote_types(torch.promote_types(drive.dtype, weight.dtype), torch.float32)
         with torch.autocast(drive.device.type, enabled=False):
-            states, last = self._integrate(drive.to(wide), weight.to(wide), h0.to(wide))
-        return states.to(narrow), last.to(h0.dtype)
+            states, last = self._integrate(drive.to(wide), None, None, weight.to(wide), h0.to(wide))
+        return states.to(drive.dtype), last.to(h0.dtype)
 
-    def _integrate(self, drive: Tensor, weight: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
-        if self.integrator == "rk4":
-            return integrators.rk4(drive, weight, h0, self.dt, self.activation)
-        if self.integrator == "euler":
-            return recurrence(drive, weight, h0, step=self.dt, activation=self.activation)
-        gain = integrators.exponential_gain(weight, self.dt)
-        if weight.ndim == 2:
+    def _integrate(self, u: Tensor, into: Tensor | None, bias: Tensor | None, weight: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
+        """States driven by U u + b, or by u itself where U is None."""
+        gain = self.dt if self.integrator == "euler" else None
+        if self.integrator == "exponential":
+            gain = integrators.exponential_gain(weight, self.dt)
+        if gain is None or (weight.ndim == 2 and isinstance(gain, Tensor)):
+            drive = u if into is None else functional.linear(u, into, bias)
+            if gain is None:
+                return integrators.rk4(drive, weight, h0, self.dt, self.activation)
             return integrators.with_gain(drive, weight, gain, h0, self.activation)
-        return recurrence(drive, weight, h0, step=gain, activation=self.activation)
+        if into is None:
+            return recurrence(u, weight, h0, step=gain, activation=self.activation)
+        return driven(u, into, bias, weight, h0, step=gain, activation=self.activation)
 
     def extra_repr(self) -> str:
         """The arguments that are not defaults."""

@@ -26,6 +26,7 @@ from perdure.stability.network import Move, Network
 
 NODES_PER_PANEL, RATIO = 8, 2.0  # for the ascent; SCAN: samples a panel in which sign changes are looked for
 SCAN = 12
+HALVINGS = 27
 PERIODS, PHASES = 100, 32  # periods of a mode that are resolved one by one; and points a period where it swings on
 PIECE = 2**17  # exponentials evaluated at a time where no gradient is wanted
 LATEST = 1e307  # where nodes end at the latest; the closed form takes what lies beyond
@@ -210,12 +211,15 @@ def _decay(t: Array, rates: Array) -> Array:
 
 
 def _roots(f: Callable[[Array], Array], t: Array, values: Array) -> Array:
-    """Sign changes of f between the samples, to rounding; samples that are exactly 0 are passed over."""
+    """Sign changes of f between the samples, to 2^-HALVINGS of the gap between them; samples that are exactly 0 are passed over.
+
+    The roots are extrema of the antiderivative that is taken there, so that its error is the square of theirs: rounding.
+    """
     kept = np.nonzero(values)[0]
     t, values = t[kept], np.sign(values[kept])
     at = np.nonzero(values[:-1] * values[1:] < 0)[0]
     low, high, sign = t[at].copy(), t[at + 1].copy(), values[at]
-    for _ in range(40 if at.size else 0):
+    for _ in range(HALVINGS if at.size else 0):
         middle = 0.5 * (low + high)
         same = np.sign(f(middle)) == sign
         low, high = np.where(same, middle, low), np.where(same, high, middle)

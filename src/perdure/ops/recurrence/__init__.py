@@ -12,7 +12,12 @@ from perdure.ops.recurrence.activations import ACTIVATIONS, get_activation
 from perdure.ops.recurrence.function import Recurrence, Transformable, compiled_recurrence
 
 KERNELS = ("fast", "reference")
-_transformed = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+_functorch = getattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+
+
+def transformed() -> bool:
+    """Whether torch.func or forward-mode differentiation is at work."""
+    return _functorch() or torch.autograd.forward_ad._current_level >= 0
 
 
 def recurrence(
@@ -66,9 +71,9 @@ def recurrence(
         states, last = reference.recurrence(*args, activation)
     else:
         learns = torch.is_grad_enabled() and any(t.requires_grad for t in args)
-        transformed = _transformed() or torch.autograd.forward_ad._current_level >= 0
-        keep, keep_value = learns or transformed, transformed or (learns and gain.requires_grad)
-        operation = compiled_recurrence if torch.compiler.is_compiling() else (Transformable if _transformed() else Recurrence).apply
+        always = transformed()
+        keep, keep_value = learns or always, always or (learns and gain.requires_grad)
+        operation = compiled_recurrence if torch.compiler.is_compiling() else (Transformable if _functorch() else Recurrence).apply
         states, last, *_ = operation(*args, activation, keep, keep_value)
     if copies or x.ndim == 4:
         return states, last

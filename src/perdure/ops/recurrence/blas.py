@@ -71,9 +71,12 @@ def own_threads(address, count):
 
 @compiled
 def product(address, letters, dims, scale, a, b, c):
-    """C <- B A + scale[1] C for row-major matrices: A (m, m), B and C (rows, m), all flat.
+    """C <- op(B) op(A) + scale[1] C for flat row-major matrices, by the letters' N (as it is) or T (transposed) of A and B.
 
-    letters is b"NN", dims is (m, rows) as int32, scale is (1, beta). Seen by columns, as Fortran does, it is C^T <- A^T B^T.
+    dims is (columns of C, rows of C, inner size, columns of A, columns of B) as int32, scale is (1, beta). Seen by columns, as Fortran does,
+    it is C^T <- op(A)^T op(B)^T.
     """
-    m, rows, keep = dims[0:].ctypes, dims[1:].ctypes, letters.ctypes
-    _call_gemm(address, keep, keep, m, rows, m, scale.ctypes, a.ctypes, m, b.ctypes, m, scale[1:].ctypes, c.ctypes, m)
+    _call_gemm(
+        address, letters.ctypes, letters[1:].ctypes, dims.ctypes, dims[1:].ctypes, dims[2:].ctypes, scale.ctypes, a.ctypes, dims[3:].ctypes,
+        b.ctypes, dims[4:].ctypes, scale[1:].ctypes, c.ctypes, dims.ctypes,
+    )  # fmt: skip

@@ -109,13 +109,13 @@ def _log1p_series(u):
 
 
 @compiled
-def activate(code, z, x, slope):
-    """Z <- sigma(z + x) and slope <- sigma'(z + x), for one-dimensional arrays of one size."""
+def activate(code, z, slope):
+    """Z <- sigma(z) and slope <- sigma'(z), for one-dimensional arrays of one size."""
     kind = z.dtype.type
     zero, half, one, two, top = kind(0), kind(0.5), kind(1), kind(2), kind(40)
     if code == TANH:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             y = v + v
             p, q = parts(top if y > top else y)
             e = q * p + (q - one)
@@ -125,48 +125,47 @@ def activate(code, z, x, slope):
             slope[i] = one - s * s
     elif code == HARDTANH:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             z[i] = one if v > one else (-one if v < -one else v)
             slope[i] = zero if (v >= one or v <= -one) else one
     elif code == LINEAR:
         for i in range(z.size):
-            z[i] += x[i]
             slope[i] = one
     elif code == RELU:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             z[i] = zero if v < zero else v
             slope[i] = one if v > zero else zero
     elif code == SIGMOID:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             p, q = parts(-abs(v))
             e = q * p + q
             z[i] = (one if v >= zero else e) / (one + e) if v == v else v
             slope[i] = e / ((one + e) * (one + e))
     elif code == SOFTPLUS:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             p, q = parts(-abs(v))
             e = q * p + q
             slope[i] = (one if v >= zero else e) / (one + e)
             z[i] = (v if v > zero else zero) + _log1p(e) if v == v else v
     elif code == ELU:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             p, q = parts(zero if v > zero else v)
             z[i] = v if (v > zero or v != v) else q * p + (q - one)
             slope[i] = one if v > zero else q * p + q
     elif code == GELU:
         root, density = kind(0.7071067811865476), kind(0.3989422804014327)
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             share = half * (one + math.erf(v * root))
             z[i] = v * share if v > -top else v - v
             slope[i] = share + (v * density * math.exp(-half * v * v) if abs(v) < top else zero)
     elif code == SILU:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             p, q = parts(-abs(v))
             e = q * p + q
             share = (one if v >= zero else e) / (one + e)
@@ -175,7 +174,7 @@ def activate(code, z, x, slope):
             slope[i] = share * (one + (v * rest if abs(v) < kind(1e4) else zero))
     elif code == SOFTSIGN:
         for i in range(z.size):
-            v = z[i] + x[i]
+            v = z[i]
             size = one + abs(v)
             z[i] = v / size
             slope[i] = one / (size * size)

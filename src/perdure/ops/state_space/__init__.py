@@ -64,7 +64,9 @@ def state_space(
     ([1.0, 0.5, 0.25], 0.25)
     """
     _checks.choice(method, "method", METHODS)
-    with torch.autocast(u.device.type, enabled=False) if torch.amp.is_autocast_available(u.device.type) else nullcontext():
+    kind = u.device.type
+    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    with torch.autocast(kind, enabled=False) if mixed else nullcontext():
         system = arguments.system(u, log_modulus, angle, b, c, h0, lengths)
         if u.shape[0] == 0 or u.shape[1] == 0:
             y, last = system.u.new_zeros(*u.shape[:2], c.shape[0]), system.start()

@@ -36,6 +36,8 @@ def choose(system: System) -> str:
     if not compiled and (system.u.device.type != "cpu" or torch.compiler.is_compiling() or transformed()):
         return "chunked"
     grad = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in system)
+    if compiled and seconds("sequential", system.sizes, grad, 1) < FFT[grad][0]:
+        return "sequential"  # nothing else starts that fast
     return min(COMPILED if compiled else PLAIN, key=lambda name: seconds(name, system.sizes, grad, torch.get_num_threads()))
 
 

@@ -12,7 +12,7 @@ from perdure._typing import Array
 from perdure.ops import announce
 from perdure.ops.state_space import fused_loops as loops
 from perdure.ops.state_space.again import gradients
-from perdure.ops.state_space.packing import Poles, coordinates, joined, numbers, padded, tensor
+from perdure.ops.state_space.packing import Poles, coordinates, joined, numbers, padded, stacked, tensor
 from perdure.ops.state_space.simd import BYTES
 from perdure.ops.threads import Span, share, spans
 
@@ -34,7 +34,7 @@ class Fused(torch.autograd.Function):
         dtype = given.dtype
         poles = Poles.of(log_modulus, angle, dtype, loops.TILE)
         gain, phase = _polar(numbers(b[..., 0]))
-        packed = padded(np.vstack([coordinates(poles.a), gain, coordinates(numbers(c[0]) / phase), coordinates(poles.correction)]), dtype)
+        packed = stacked(dtype, poles.a, gain, numbers(c[0]) / phase, poles.correction)
         size = packed.shape[1]
         h = np.zeros((rows, p, size), dtype) if h0 is None else padded(coordinates(numbers(h0) / phase), dtype)
         marks = torch.empty(rows, -(-steps // loops.TILE) if keep else 0, p, size, dtype=u.dtype).numpy()
@@ -91,7 +91,10 @@ def _polar(b: Array) -> tuple[Array, Array]:
     """|b| and e^(i arg b): b is real in states turned by its phase, which saves a product a step. Real b as they are, with phase 1."""
     if not np.iscomplexobj(b):
         return b, np.ones((), b.dtype)
-    return np.abs(b), np.exp(1j * np.angle(b.astype(np.complex128)))
+    b = b.astype(np.complex128)
+    gain = np.abs(b)
+    with np.errstate(all="ignore"):
+        return gain, np.where(gain == 0, 1.0, b / gain)
 
 
 def _copies(parts: list[Span]) -> int:

@@ -32,12 +32,12 @@ class Poles(NamedTuple):
     def of(cls, log_modulus: Tensor, angle: Tensor | None, dtype: Any, tile: int) -> Poles:
         """From log a."""
         log_a = log_modulus.detach().numpy()
-        with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):  # NaN and infinite poles give such results
+        with np.errstate(all="ignore"):  # NaN and infinite poles give such results
             exact = np.exp(log_a if angle is None else log_a + 1j * angle.detach().numpy())
             a = exact.astype(dtype if angle is None else np.result_type(dtype, np.complex64))
-            # where a is as small as that, nothing is left after `tile` steps, whatever the correction
-            ratio = np.where(np.abs(a) < 1e-30, 1.0, exact / a)
-            return cls(exact, a, (ratio**tile - 1.0).astype(a.dtype))
+            correction = tile * ((exact - a) / a)  # 1 is added by the loops; the next term of the power is below 1e-12
+            correction[np.abs(a) < 1e-30] = 0.0  # then nothing is left after `tile` steps anyway
+            return cls(exact, a, correction)
 
     def log_gradients(self, by_a: Array) -> tuple[Tensor, Tensor | None]:
         """Derivatives by log|a| and arg a of what has the derivative `by_a` (N,), real and imaginary part, by a."""
@@ -55,7 +55,25 @@ def numbers(t: Tensor) -> Array:
 
 def coordinates(array: Array) -> Array:
     """(..., N) numbers as (..., P, N) real coordinates."""
-    return np.stack((array.real, array.imag), -2) if np.iscomplexobj(array) else array[..., None, :]
+    if not np.iscomplexobj(array):
+        return array[..., None, :]
+    out = np.empty((*array.shape[:-1], 2, array.shape[-1]), array.real.dtype)
+    out[..., 0, :], out[..., 1, :] = array.real, array.imag
+    return out
+
+
+def stacked(dtype: Any, *arrays: Array) -> Array:
+    """Real coordinates of (N,) numbers, one array below the other, as `dtype`, with zeros up to whole registers."""
+    n, unit = arrays[0].shape[-1], BYTES // np.dtype(dtype).itemsize
+    out = np.zeros((sum(1 + np.iscomplexobj(array) for array in arrays), n + -n % unit), dtype)
+    row = 0
+    for array in arrays:
+        out[row, :n] = array.real
+        if np.iscomplexobj(array):
+            row += 1
+            out[row, :n] = array.imag
+        row += 1
+    return out
 
 
 def tensor(array: Array, dtype: torch.dtype) -> Tensor:

@@ -19,7 +19,7 @@ from perdure.ops import announce
 from perdure.ops.recurrence.blas import ADDRESSES, own_threads
 from perdure.ops.state_space import scan_loops as loops
 from perdure.ops.state_space.again import gradients
-from perdure.ops.state_space.packing import Poles, coordinates, joined, padded
+from perdure.ops.state_space.packing import Poles, joined, stacked
 from perdure.ops.threads import WORTH, Span, share, spans
 
 PIECE = 1 << 17  # numbers in the states of a piece: half a megabyte of float32, which a core keeps in its second cache
@@ -41,7 +41,7 @@ class Projected(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         u = u.detach().contiguous()
         poles = Poles.of(log_modulus, angle, u.numpy().dtype, loops.TILE)
-        weights = padded(np.vstack([coordinates(poles.a), coordinates(poles.correction)]), u.numpy().dtype)
+        weights = stacked(u.numpy().dtype, poles.a, poles.correction)
         size = weights.shape[1]
         into, out, weights = _columns(b.permute(2, 1, 0), size), _columns(c.transpose(1, 2), size), weights.ravel()
         h, y, ends = u.new_zeros(rows, p, size), u.new_empty(rows, steps, o), _ends(lengths, rows, steps)

@@ -17,6 +17,7 @@ try:
 except ImportError:  # no numba
     Fused = Projected = None
 
+ORDINARY = (Tensor, torch.nn.Parameter)
 SHORT = 64  # a state that is passed on after so few steps is worked on in float64: a rounded pole at every call would shorten its memory
 
 
@@ -36,7 +37,11 @@ def can_compile(system: System) -> bool:
     """Whether the compiled loops can take these tensors: plain ones on the CPU, outside torch.compile, torch.func and forward-mode differentiation."""
     if Fused is None or torch.compiler.is_compiling() or transformed():
         return False
-    tensors = [t for t in system if t is not None]
-    if any(type(t) not in (Tensor, torch.nn.Parameter) or t.device.type != "cpu" for t in tensors):
-        return False
-    return all(forward_ad.unpack_dual(t).tangent is None for t in tensors if t.is_floating_point())
+    for t in system:
+        if t is None:
+            continue
+        if type(t) not in ORDINARY or t.device.type != "cpu":
+            return False
+        if t.is_floating_point() and forward_ad.unpack_dual(t).tangent is not None:
+            return False
+    return True
