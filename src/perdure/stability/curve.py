@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,10 @@ class PerturbationCurve:
         width: m, real states of the model.
         target_norm: ||H||_{W1}, for relative errors.
         seed: of the random starts or samples.
+        slope: dE/dbeta at 0, by derivatives; NaN where it was not taken.
+        slope_by_group: the same for each group moved alone.
+        dt: time between steps of the model; None for continuous time.
+        bound: largest |x|_inf of the inputs; None where it does not matter.
     """
 
     radii: Array
@@ -52,6 +57,10 @@ class PerturbationCurve:
     width: int
     target_norm: float
     seed: int
+    slope: float = math.nan
+    slope_by_group: dict[str, float] = field(default_factory=dict)
+    dt: float | None = None
+    bound: float | None = None
 
     @property
     def relative(self) -> Array:
@@ -94,12 +103,13 @@ class PerturbationCurve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, valid as strict JSON: infinity is the string "inf"."""
-        names = ("status", "method", "parametrization", "ball", "width", "target_norm", "seed", "horizon")
+        names = ("status", "method", "parametrization", "ball", "width", "target_norm", "seed", "horizon", "dt", "bound")
         arrays = {name: plain(getattr(self, name)) for name in ("radii", "error", "raw", "upper", "divergence_radius")}
         return (
             arrays
             | {"groups": list(self.groups), "by_group": {k: plain(v) for k, v in self.by_group.items()}}
             | {name: getattr(self, name) for name in names}
+            | ({} if math.isnan(self.slope) else {"slope": self.slope, "slope_by_group": dict(self.slope_by_group)})
         )
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:

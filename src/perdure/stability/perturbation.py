@@ -1,4 +1,4 @@
-"""The perturbation error of a linear model: how far the functional can move when the weights move by at most beta."""
+"""The perturbation error: how far a model's functional can get from its target when the weights move by at most beta."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from perdure.stability.network import GROUPS, Network
 from perdure.stability.norm import check_pair, sobolev_distance
 from perdure.stability.sobolev import Nodes, exact
 
-METHODS = ("auto", "exact", "sample")
+METHODS = ("auto", "exact", "ascent", "sample")
 BALLS = {
     "recurrent": "recurrent v in the max norm (a pair: |dv + i dω|)",
     "input": "input rows in the spectral norm",
@@ -42,7 +42,6 @@ class Options:
     nominal: float
 
 
-@one_thread()
 def perturbation_error(
     model: ExponentialSum | Any,
     target: LinearFunctional | Any,
@@ -55,36 +54,50 @@ def perturbation_error(
     seed: int | Any = 0,
     starts: int = 6,
     perturbations: int = 30,
+    dt: float | None = None,
+    bound: float = 1.0,
+    input_size: int | None = None,
+    batch_first: bool | None = None,
 ) -> PerturbationCurve:
-    r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4), for a linear model.
+    r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4).
 
-    The model y = sum_k c_k int e^{-lambda_k s} u_k^T x(t - s) ds has trained values v_k with -Re lambda_k = g(v_k) (its imaginary parts are
-    trained as they are), input rows u_k of unit length and the readout c. Each group moves in a ball of radius beta of its own norm:
-    recurrent in the max norm of v (diagonal stays diagonal: its spectral norm), input in the spectral norm, readout in Euclid's.
+    **Linear models.** An exponential sum y = sum_k c_k int e^{-lambda_k s} u_k^T x(t - s) ds has trained values v_k with -Re lambda_k = g(v_k) (its
+    imaginary parts are trained as they are), input rows u_k of unit length and the readout c. Each group moves in a ball of radius beta of its own
+    norm: recurrent in the max norm of v (diagonal stays diagonal: its spectral norm), input in the spectral norm, readout in Euclid's. Method
+    "exact" takes the norm in closed form on [0, inf) and searches the sup by ascent from several starts: the norm is exact, the sup a lower bound
+    from a search, bracketed by `upper`, and never below the samples of the same seed.
 
-    Method "exact" takes the norm in closed form on [0, inf) and searches the sup by ascent from several starts: the norm is exact, the sup a
-    lower bound from a search, bracketed by `upper`, and never below the samples of the same seed. Method "sample" is the protocol of the paper: the largest of some random
-    perturbations of full length (the norm still exact), which shows by how much sampling underestimates.
+    **Any torch module.** Each trained tensor moves in its own ball: matrices in the spectral norm, vectors in Euclid's, the raw values of a diagonal
+    recurrent weight in the max norm. Weights and inputs climb together (method "ascent"): a lower bound, on a horizon of finitely many steps, with the model in float64 and
+    evaluation mode and outputs less those for no input. Where a move makes the state of rest unstable E is infinite, from a radius found by bisection.
+
+    Method "sample" is the protocol of the paper: the largest of some random perturbations of full length, with norms as above, which shows by how much
+    sampling underestimates.
 
     Args:
-        model: an exponential sum, for instance from `perdure.approximate`.
-        target: a linear functional of the same input size.
+        model: an exponential sum, for instance from `perdure.approximate`, or a torch module.
+        target: a functional, a module or a callable of the same input size; None compares a module with itself, unmoved.
         radii: beta, increasing, non-negative, in units of the trained values.
-        groups: "all", "recurrent", "input", "readout", or a list of the last three.
-        method: "auto" (= "exact"), "exact" or "sample".
-        parametrization: "direct" (default), "exp", "softplus", "inverse" or a `Parametrization`.
-        horizon: integration time of the norm; None means infinity. On a finite horizon T nothing diverges, which hides the curse of
-            memory for beta < 1/T.
+        groups: "all", or some of "recurrent", "input", "readout", for modules also "bias", "other", and names of parameters or of parts.
+        method: "auto" (exact where it can be, else ascent), "exact", "ascent" or "sample".
+        parametrization: of a linear model: "direct" (default), "exp", "softplus", "inverse" or a `Parametrization`. Modules have their own.
+        horizon: integration time of the norm; None means infinity for linear models, 256 steps for modules. On a finite horizon T nothing
+            diverges but what grows, which hides the curse of memory for beta < 1/T.
         seed: for random starts and samples; global generators are left alone.
-        starts: starts of the ascent for each radius, the most promising of some dozens that are looked at.
-        perturbations: samples a radius for method "sample"; the same ones are candidates of method "exact".
+        starts: of the exact method's ascent for each radius, the most promising of some dozens that are looked at.
+        perturbations: samples a radius for method "sample"; the same ones are among the starts of the others.
+        dt: time between steps of a module; None takes its own `dt`, else 1. For "ascent" on linear models inputs are held so long.
+        bound: largest |x|_inf of the inputs of a nonlinear model.
+        input_size: d of a module that does not tell.
+        batch_first: whether a module has the batch on axis 0; None asks its attribute of that name.
 
     Returns:
         A `PerturbationCurve`.
 
     Raises:
-        ValueError: radii negative or not increasing, unknown names, input sizes that differ, rates outside the map's range.
-        TypeError: a model that is no exponential sum.
+        ValueError: radii negative or not increasing, unknown names, frozen parameters asked for, input or output sizes that differ, rates outside the map's
+            range, a target that is 0, a module whose outputs are random or not finite.
+        TypeError: a model that is neither an exponential sum nor a module.
 
     >>> from perdure import functionals as F
     >>> one = F.exponential(rate=1.0)
@@ -96,15 +109,29 @@ def perturbation_error(
     >>> perturbation_error(one, one, [1.0], groups="recurrent", parametrization="exp").error.round(3).tolist()  # e - 1 + 2 * 0.3532
     [2.425]
     """
-    check_pair(model, target)
-    if not isinstance(model, ExponentialSum):
-        raise ArgumentTypeError(
-            f"expected argument `model` to be an exponential sum, but got {type(model).__name__}: the weights of a linear model are its "
-            "rates and coefficients; call perdure.approximate(model, width) first"
-        )
     radii = _checks.radii(radii)
-    names = _groups(groups)
     method = _checks.choice(method, "method", METHODS)
+    exactly = isinstance(model, ExponentialSum) and isinstance(target, LinearFunctional) and method != "ascent"
+    if not exactly:
+        return _searched(
+            model, target, radii, groups, method, parametrization, (dt, horizon, bound, seed, perturbations, input_size, batch_first)
+        )
+    check_pair(model, target)
+    with one_thread():
+        return _exactly(model, target, radii, _groups(groups), method, parametrization, (horizon, starts, perturbations, seed))
+
+
+def _exactly(
+    model: ExponentialSum,
+    target: LinearFunctional,
+    radii: Array,
+    names: tuple[str, ...],
+    method: str,
+    parametrization: Any,
+    rest: tuple[Any, ...],
+) -> PerturbationCurve:
+    """Of exponential sums and linear targets, with exact norms."""
+    horizon, starts, perturbations, seed = rest
     horizon = None if horizon is None else _checks.positive(horizon, "horizon", "pass None for the infinite horizon")
     starts = _checks.positive_int(starts, "starts", "both uniform shifts and the first gradient step are 3 of them", least=3)
     perturbations = _checks.positive_int(perturbations, "perturbations")
@@ -140,6 +167,37 @@ def perturbation_error(
         target_norm=sobolev_distance(target, 0.0 * target, horizon=horizon),
         seed=seed,
     )
+
+
+def _searched(
+    model: Any, target: Any, radii: Array, groups: Any, method: str, parametrization: Any, rest: tuple[Any, ...]
+) -> PerturbationCurve:
+    """By search over weights and inputs: modules, nonlinear targets, and method "ascent" of linear models."""
+    from perdure.stability.nonlinear import measure
+    from perdure.stability.nonlinear.held import HeldModes, HeldTarget
+
+    dt, horizon, *others = rest
+    if method == "exact":
+        raise _checks.fail(
+            "method",
+            "'auto', 'ascent' or 'sample' for this model and target",
+            method,
+            "exact values are for exponential sums and linear targets",
+        )
+    name = "sample" if method == "sample" else "ascent"
+    if isinstance(model, ExponentialSum):
+        map_ = get("direct" if parametrization is None else parametrization, fastest=float(model.rates.real.max()))
+        dt = 0.05 / float(np.abs(model.rates).max()) if dt is None else _checks.positive(dt, "dt")
+        model = HeldModes(Network(model, map_, GROUPS), dt)
+        target = HeldTarget(target) if isinstance(target, LinearFunctional) else target
+    elif parametrization is not None:
+        raise _checks.fail("parametrization", "None for a module", parametrization, "a module is moved in the weights that it trains")
+    elif isinstance(model, LinearFunctional):
+        raise ArgumentTypeError(
+            f"expected argument `model` to be an exponential sum or a torch module, but got {type(model).__name__}: the weights of a linear model are its "
+            "rates and coefficients; call perdure.approximate(model, width) first"
+        )
+    return measure.curve(model, target, radii, groups, name, measure.options(model, dt, horizon, *others))
 
 
 def _groups(groups: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,278 @@
+"""Distances and perturbation errors of any torch module, from the arguments to the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from perdure import _checks
+from perdure._random import isolated
+from perdure._typing import Array, Tensor
+from perdure.adapters import adapt, frozen
+from perdure.errors import ArgumentTypeError, ModelError
+from perdure.functionals.base import LinearFunctional
+from perdure.functionals.quadrature import finite_w1
+from perdure.stability.curve import PerturbationCurve
+from perdure.stability.distance import SobolevDistance
+from perdure.stability.nonlinear.ascent import Points
+from perdure.stability.nonlinear.copies import Copies
+from perdure.stability.nonlinear.gap import Gap, whole_steps
+from perdure.stability.nonlinear.groups import Group, described, kinds, select
+from perdure.stability.nonlinear.growth import grows, threshold
+from perdure.stability.nonlinear.inputs import patterns, starts
+from perdure.stability.nonlinear.search import Search
+from perdure.stability.nonlinear.slope import at_zero
+
+STEPS = 256
+KEPT = 3  # inputs of each size for the unmoved model
+NEGLIGIBLE = 1e-10  # of the target's norm
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is measured.
+
+    Attributes:
+        dt: time between steps.
+        steps: of the horizon.
+        bound: largest |x|_inf.
+        seed: of random inputs and directions.
+        samples: random directions a radius.
+        input_size, batch_first: as for `perdure.adapters.adapt`.
+    """
+
+    dt: float
+    steps: int
+    bound: float
+    seed: int
+    samples: int
+    input_size: int | None
+    batch_first: bool | None
+
+
+def options(
+    model: Any,
+    dt: float | None,
+    horizon: float | None,
+    bound: float,
+    seed: int,
+    samples: int,
+    input_size: int | None,
+    batch_first: bool | None,
+) -> Options:
+    """Checked arguments; dt is the model's own where it has one, else 1, and the horizon 256 steps."""
+    own = getattr(model, "dt", None)
+    dt = _checks.positive((own if isinstance(own, int | float) else 1.0) if dt is None else dt, "dt", "it is the time between steps")
+    steps = STEPS if horizon is None else whole_steps(horizon, dt)
+    bound = _checks.positive(bound, "bound", "it is the largest |x|_inf of the inputs")
+    seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
+    return Options(dt, steps, bound, seed, _checks.positive_int(samples, "perturbations"), input_size, batch_first)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model beside a target, ready to be searched."""
+
+    search: Search
+    biases: frozenset[str]
+    norm: float
+    norm_status: str
+
+    @property
+    def gap(self) -> Gap:
+        """Model and target."""
+        return self.search.gap
+
+
+@contextmanager
+def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
+    """Frozen float64 copies of both; the originals are as they were afterwards."""
+    with ExitStack() as stack:
+        stack.enter_context(isolated(chosen.seed))
+        stack.enter_context(torch.inference_mode(False))
+        twin = stack.enter_context(frozen(model, torch.float64))
+        call = adapt(twin.model, input_size=chosen.input_size, dt=chosen.dt, batch_first=chosen.batch_first)
+        module = twin.model if isinstance(twin.model, nn.Module) else None
+        copies = Copies(call, module)
+        goal = _goal(target, call, chosen, stack)
+        generator = torch.Generator().manual_seed(chosen.seed + 1)
+        shapes = patterns(getattr(target, "functional", target), chosen.steps, call.input_size, chosen.dt, generator)
+        _check(call, shapes[: min(4, len(shapes))] * chosen.bound)
+        gap = Gap(copies, goal, chosen.dt, chosen.steps, call.input_size)
+        gap.settle(False)
+        table = {} if module is None else kinds(module)
+        recurrent, biases = (frozenset(name for name, (group, _) in table.items() if group == wanted) for wanted in ("recurrent", "bias"))
+        search = Search(gap, starts(shapes, chosen.bound), recurrent, chosen.samples, chosen.seed)
+        norm, status = _norm(target, goal, search, chosen)
+        if norm <= 0:
+            raise _checks.fail(
+                "target", "other than zero", repr(target), "nothing is to be remembered: every model with readout 0 is exact"
+            )
+        yield Case(search, biases, norm, status)
+
+
+def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
+    """The Sobolev distance of two maps, of which one at least is not linear."""
+    with case(model, target, chosen) as ready:
+        point = ready.search.nominal(keep=KEPT)
+    level, slope = point.scores.level[0], point.scores.slope[0]
+    at_level, at_slope = int(level.argmax()), int(slope.argmax())
+    rows = point.x.shape[1]
+    status = (
+        f"lower bound: best of {rows} inputs after conditional-gradient ascent (steps, switches, noise, the target's worst linear inputs; three sizes up "
+        f"to |x| = {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}"
+    )
+    return SobolevDistance(
+        float(level.max() + slope.max()), status=status, level=float(level.max()), slope=float(slope.max()),
+        level_input=point.x[0, at_level].numpy(), slope_input=point.x[0, at_slope].numpy(),
+        horizon=chosen.steps * chosen.dt, dt=chosen.dt, bound=chosen.bound,
+    )  # fmt: skip
+
+
+def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], method: str, chosen: Options) -> PerturbationCurve:
+    """E_m(beta) of a module."""
+    if not isinstance(model, nn.Module):
+        raise ArgumentTypeError(
+            f"expected argument `model` to be a torch module or an exponential sum, but got {type(model).__name__}: its weights are to be moved"
+        )
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    wanted = select(model, groups, trained)
+    with case(model, target, chosen) as ready:
+        nominal = ready.search.rows(ready.search.nominal(keep=KEPT), KEPT)
+        together = Group("all", {name: kind for group in wanted for name, kind in group.balls.items()})
+        parts = [together, *(wanted if len(wanted) > 1 else [])]
+        found = []
+        for group in parts:
+            found.append(_of_group(ready, group, nominal, radii, method))
+            nominal = max(nominal, found[-1].zero, key=lambda point: float(point.total()))
+        slopes = [_slope(ready, group, nominal, part.smallest) for group, part in zip(parts, found, strict=True)]
+    names = [group.name for group in wanted]
+    joint, single = found[0], dict(zip(names, found[1:] or found, strict=True))
+    least = max(float(part.zero.total()) for part in found)
+    raw = np.maximum(joint.raw, least)
+    for part in single.values():  # the ball of one group lies in the product of all
+        raw = np.maximum(raw, part.raw)
+    how = "ascent from several starts" if method == "ascent" else f"{chosen.samples} random directions of full length"
+    return PerturbationCurve(
+        radii=radii,
+        error=np.maximum.accumulate(raw),
+        raw=raw,
+        by_group={name: np.maximum.accumulate(np.maximum(part.raw, least)) for name, part in single.items()},
+        divergence_radius=min(joint.edge, *(part.edge for part in single.values())),
+        upper=np.full(radii.shape, np.inf),
+        status=(
+            f"lower bound of the sup over weights ({how}) and inputs (ascent, |x| <= {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}; "
+            "infinite where the response grows after the input has ended"
+        ),
+        method=method,
+        groups=tuple(names),
+        parametrization=_map_name(model),
+        ball=described(wanted),
+        horizon=chosen.steps * chosen.dt,
+        width=int(getattr(model, "hidden_size", 0) or 0),
+        target_norm=ready.norm,
+        seed=chosen.seed,
+        slope=slopes[0],
+        slope_by_group=dict(zip(names, slopes[1:] or slopes, strict=True)),
+        dt=chosen.dt,
+        bound=chosen.bound,
+    )
+
+
+@dataclass(frozen=True)
+class Found:
+    """E of one choice of groups at every radius, the best point without a move, the radius from which it is infinite, and the smallest positive radius with its best point."""
+
+    raw: Array
+    zero: Points
+    edge: float
+    smallest: tuple[float, Points] | None
+
+
+def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: str) -> Found:
+    search, gap, balls = ready.search, ready.gap, group.balls
+    gap.settle(any(name in ready.biases for name in balls))  # a moved bias moves the state of rest
+    wanted = torch.as_tensor(np.union1d([0.0], radii))  # what is found at any radius is tried without a move too
+    best = (search.sup if method == "ascent" else search.sampled)(balls, wanted, nominal)
+    value = best.total().numpy().copy()
+    grown = grows(gap, best.moves, best.x)
+    for moves in search.shifts(balls, wanted) or [] if method == "ascent" else []:
+        more = grows(gap, moves, best.x) & ~grown  # a shift may end the decay where it is not the worst on the horizon
+        for name in best.moves:
+            best.moves[name][more] = moves[name][more]
+        grown |= more
+    edge = float("inf")
+    if bool(grown.any()) or np.isinf(value).any():
+        first = int((grown.numpy() | np.isinf(value)).argmax())
+        edge, value[first:] = float(wanted[first]), np.inf
+        if method == "ascent" and first:
+            at = torch.tensor([first])
+            edge = threshold(gap, best[at].moves, torch.nan_to_num(best.x[at]), float(wanted[first - 1]), edge)
+    zero = best[torch.tensor([0])]
+    smallest = (float(wanted[1]), best[torch.tensor([1])]) if method == "ascent" and wanted.numel() > 1 else None
+    return Found(value[np.searchsorted(wanted.numpy(), radii)], zero, edge, smallest)
+
+
+def _slope(ready: Case, group: Group, nominal: Points, smallest: tuple[float, Points] | None) -> float:
+    if smallest is None:
+        return float("nan")
+    ready.gap.settle(any(name in ready.biases for name in group.balls))
+    return at_zero(ready.gap, group.balls, nominal, smallest[1], smallest[0], NEGLIGIBLE * ready.norm)
+
+
+def _goal(target: Any, call: Any, chosen: Options, stack: ExitStack) -> Callable[[Tensor], Tensor]:
+    """The target as a map of float64 tensors; None stands for the model as it is."""
+    if target is None:
+        return call
+    if isinstance(target, nn.Module):
+        target = stack.enter_context(frozen(target, torch.float64)).model
+    size = chosen.input_size or getattr(target, "input_size", None) or call.input_size
+    if size != call.input_size:
+        raise _checks.fail("model", f"of the target's input size {size}", call.input_size, "compare maps of the same input")
+    if isinstance(target, LinearFunctional):
+        return lambda x: target(x, dt=chosen.dt)
+    if not callable(target):
+        raise ArgumentTypeError(
+            f"expected argument `target` to be a functional, a module, a callable or None, but got {type(target).__name__}: see perdure.functionals"
+        )
+    return adapt(target, input_size=size, dt=chosen.dt)
+
+
+def _check(call: Any, x: Tensor) -> None:
+    """Finite outputs, the same at every call."""
+    with torch.no_grad():
+        y, again = call(x), call(x)
+    if not bool(torch.isfinite(y).all()):
+        raise ModelError("expected argument `model` to give finite outputs, but got NaN or infinity: try a smaller `bound` or `horizon`")
+    if not bool(torch.allclose(y, again, rtol=1e-9, atol=1e-12)):
+        raise ModelError(
+            "expected argument `model` to give the same outputs for the same inputs, but got others at the second call: switch off what is random, "
+            "and any state that is kept from call to call"
+        )
+
+
+def _norm(target: Any, goal: Callable[[Tensor], Tensor], search: Search, chosen: Options) -> tuple[float, str]:
+    """||H||_{W1} on the horizon: exact for a linear functional, else a lower bound."""
+    horizon = chosen.steps * chosen.dt
+    target = getattr(target, "functional", target)
+    if isinstance(target, LinearFunctional):
+        return finite_w1(target._kernel, target._kernel_derivative, target.mesh(), horizon), "exact"
+    warmup = search.gap.warmup
+    alone = Search(Gap(Copies(goal, None), None, chosen.dt, chosen.steps, search.gap.size), search.pool, frozenset(), 1, chosen.seed)
+    alone.gap.warmup = warmup
+    return float(alone.nominal().total()), "lower bound"
+
+
+def _map_name(model: nn.Module) -> str:
+    """The parametrisation of the recurrent weight where the model says one."""
+    for part in model.modules():
+        found = getattr(part, "map", None)
+        if isinstance(found, nn.Module):
+            return type(found).__name__.lower()
+    return "direct"
