@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from perdure.errors import ArgumentError, ArgumentTypeError, ModelError, PerdureError
     from perdure.memory import MemoryFunction, memory_function
     from perdure.memory.law import DecayFit, fit_decay
-    from perdure.stability import PerturbationCurve, Verdict, perturbation_error, sobolev_distance, stable_approximation
+    from perdure.stability import PerturbationCurve, Verdict, perturbation_error, sobolev_distance
+    from perdure.training import FitResult, fit
+    from perdure.training.verdict import stable_approximation
 
 __version__ = "0.1.0.dev0"
 
@@ -21,12 +23,14 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "DecayFit",
+    "FitResult",
     "MemoryFunction",
     "ModelError",
     "PerdureError",
     "PerturbationCurve",
     "Verdict",
     "approximate",
+    "fit",
     "fit_decay",
     "functionals",
     "memory_function",
@@ -43,7 +47,9 @@ _MODULES = {
     "perdure.errors": ["ArgumentError", "ArgumentTypeError", "ModelError", "PerdureError"],
     "perdure.memory": ["MemoryFunction", "memory_function"],
     "perdure.memory.law": ["DecayFit", "fit_decay"],
-    "perdure.stability": ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance", "stable_approximation"],
+    "perdure.stability": ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance"],
+    "perdure.training": ["FitResult", "fit"],
+    "perdure.training.verdict": ["stable_approximation"],
 }
 _SOURCE = {name: module for module, names in _MODULES.items() for name in names}
 _SUBMODULES = ("functionals", "nn", "ops", "parametrizations")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from perdure import _checks
+from perdure._threads import one_thread
 from perdure.errors import ArgumentTypeError
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.quadrature import finite_w1
@@ -74,7 +75,8 @@ def sobolev_distance(
 
     own = dt if dt is not None else getattr(model, "dt", getattr(target, "dt", None))
     chosen = measure.options(model, own, horizon, bound, seed, 1, input_size, batch_first)
-    return measure.distance(model, target, chosen)
+    with one_thread():
+        return measure.distance(model, target, chosen)
 
 
 def check_pair(model: object, target: object) -> None:

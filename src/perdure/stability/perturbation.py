@@ -197,7 +197,8 @@ def _searched(
             f"expected argument `model` to be an exponential sum or a torch module, but got {type(model).__name__}: the weights of a linear model are its "
             "rates and coefficients; call perdure.approximate(model, width) first"
         )
-    return measure.curve(model, target, radii, groups, name, measure.options(model, dt, horizon, *others))
+    with one_thread():
+        return measure.curve(model, target, radii, groups, name, measure.options(model, dt, horizon, *others))
 
 
 def _groups(groups: str | Sequence[str]) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def stable_approximation(
     Args:
         target: a linear functional.
         parametrization: map of the trained value to the recurrent eigenvalue (see `perdure.parametrizations`).
-        activation: "linear"; nonlinear networks have no exact answer here.
+        activation: "linear"; for the others see `perdure.stable_approximation`.
         widths: m, increasing; at least four for a decision.
         groups: which weights are moved (see `perturbation_error`). With the readout or the input among them, unnormalised modes of a slow
             target fail under every parametrisation.
@@ -156,23 +156,15 @@ def stable_approximation(
             "activation",
             "'linear'",
             activation,
-            "exact verdicts exist for linear networks; probe a nonlinear one by perdure.memory_function",
+            "exact verdicts exist for linear networks; perdure.stable_approximation trains and searches nonlinear ones",
         )
     if not isinstance(target, LinearFunctional):
         raise ArgumentTypeError(
             f"expected argument `target` to be a linear functional, but got {type(target).__name__}: build one with perdure.functionals"
         )
-    if isinstance(widths, str) or not isinstance(widths, Iterable):
-        raise ArgumentTypeError(
-            f"expected argument `widths` to be a sequence of integers, but got {widths!r}: pass several, for example (4, 8, 16, 32, 64)"
-        )
-    sizes = [_checks.positive_int(m, "widths") for m in widths]
-    if not sizes or sorted(set(sizes)) != sizes:
-        raise _checks.fail("widths", "non-empty and strictly increasing", list(widths), "for example (4, 8, 16, 32, 64)")
+    sizes = widths_of(widths)
     seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
-    threshold = _checks.positive(threshold, "threshold")
-    if threshold >= 1:
-        raise _checks.fail("threshold", "below 1", threshold, "it is relative to the norm of the target: the zero model has error 1")
+    threshold = threshold_of(threshold)
     common = np.concatenate([[0.0], np.geomspace(1e-4, 2.0, 24)]) if radii is None else _checks.radii(radii)
     size = target.norm()
     if size == 0:
@@ -194,6 +186,26 @@ def stable_approximation(
     return replace(first, outcome="undecided", beta0=None, reason=words)
 
 
+def widths_of(widths: Any) -> list[int]:
+    """Checked widths."""
+    if isinstance(widths, str) or not isinstance(widths, Iterable):
+        raise ArgumentTypeError(
+            f"expected argument `widths` to be a sequence of integers, but got {widths!r}: pass several, for example (4, 8, 16, 32, 64)"
+        )
+    sizes = [_checks.positive_int(m, "widths") for m in widths]
+    if not sizes or sorted(set(sizes)) != sizes:
+        raise _checks.fail("widths", "non-empty and strictly increasing", sizes, "for example (4, 8, 16, 32, 64)")
+    return sizes
+
+
+def threshold_of(threshold: float) -> float:
+    """A checked relative threshold."""
+    threshold = _checks.positive(threshold, "threshold")
+    if threshold >= 1:
+        raise _checks.fail("threshold", "below 1", threshold, "it is relative to the norm of the target: the zero model has error 1")
+    return threshold
+
+
 @dataclass(frozen=True)
 class Options:
     """What is judged, and how."""
@@ -206,25 +218,34 @@ class Options:
     parametrization: str | Parametrization
     seed: int
 
-    def curve(self, model: ExponentialSum, radii: Array) -> PerturbationCurve:
+    def nominal(self, model: Any, curve: PerturbationCurve) -> float:
+        """E_m(0)."""
+        return (model.error or 0.0) * self.size
+
+    def coefficients(self, model: Any) -> float:
+        """sum_k |a_k|."""
+        return float(np.abs(model.coefficients).sum())
+
+    def curve(self, model: Any, radii: Array) -> PerturbationCurve:
         """E_m on some radii."""
         return perturbation_error(
             model, self.target, radii, groups=self.groups, parametrization=self.parametrization, seed=self.seed, perturbations=1
         )
 
 
-def judge(family: str, models: dict[int, ExponentialSum], options: Options) -> Verdict:
+def judge(family: str, models: dict[int, Any], options: Options) -> Verdict:
     """The verdict on one family of models by width."""
     sizes = list(models)
-    nominal = {m: (model.error or 0.0) * options.size for m, model in models.items()}
+    nominal: dict[int, float] = {}
     curves: dict[int, PerturbationCurve] = {}
     radius: dict[int, float] = {}
     before: int | None = None
     for m, model in models.items():
         if before is not None and options.groups == "recurrent" and _same(models[before], model):  # more copies of the same modes
-            curves[m], radius[m] = replace(curves[before], width=model.width), radius[before]
+            curves[m], radius[m], nominal[m] = replace(curves[before], width=model.width), radius[before], nominal[before]
         else:
             curves[m] = options.curve(model, options.radii)
+            nominal[m] = options.nominal(model, curves[m])
             radius[m] = 0.0 if nominal[m] > options.level else _radius(model, curves[m], options)
         before = m
     resolved = [m for m in sizes if nominal[m] <= 0.25 * options.level]
@@ -250,12 +271,14 @@ def judge(family: str, models: dict[int, ExponentialSum], options: Options) -> V
         groups=any_curve.groups if any_curve else (),
         family=family,
         ball=any_curve.ball if any_curve else "",
-        coefficients={m: float(np.abs(model.coefficients).sum()) for m, model in models.items()},
+        coefficients={m: options.coefficients(model) for m, model in models.items()},
     )
 
 
-def _same(one: ExponentialSum, other: ExponentialSum) -> bool:
-    """Whether two models are the same modes in different numbers of copies, which move alike where only the rates do (see `folded`)."""
+def _same(one: Any, other: Any) -> bool:
+    """Whether two sums are the same modes in different numbers of copies, which move alike where only the rates do (see `folded`)."""
+    if not isinstance(one, ExponentialSum) or not isinstance(other, ExponentialSum):
+        return False
     (rates, weights), (rates2, weights2) = folded(*one.modes()), folded(*other.modes())
     return rates.size == rates2.size and bool(np.array_equal(rates, rates2)) and bool(np.allclose(weights, weights2, rtol=1e-12, atol=0))
 
@@ -266,7 +289,7 @@ def _cancels(verdict: Verdict) -> bool:
     return len(sums) > 1 and max(sums) > GROWTH * sums[0]
 
 
-def _radius(model: ExponentialSum, curve: PerturbationCurve, options: Options) -> float:
+def _radius(model: Any, curve: PerturbationCurve, options: Options) -> float:
     """r_m, refined between the two radii where the curve passes the threshold, or below the first of them."""
     below = np.nonzero(curve.error <= options.level)[0]
     last = int(below[-1]) if below.size else -1

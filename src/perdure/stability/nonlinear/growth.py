@@ -1,57 +1,121 @@
 r"""Does a perturbed model still forget?
 
-On a horizon T every model looks finite. Where the state of rest has become unstable, E is infinite, for with enough past an input as small as you like leaves a response that is not.
-So the input that was found is made 10^8 times smaller, put to 0 after T, and the response watched up to 8 T: it counts as growing where its largest values in (T, 2T], (2T, 4T] and
-(4T, 8T] rise like an exponential, the second time by at least 1.5 times as many powers of e as the first (an exponential: twice as many), or a hundredfold (what is left when it saturates).
-Slow modes that cancel at first make a response rise too, but like a power of time: as many powers of e both times. Growth so slow that it is hidden by what decays within 8 T
-is not seen; nor is what a large input alone may set off, a limit cycle for instance: it is bounded, and the value found on the horizon stands.
+On a horizon T every model looks finite. Where the state of rest has become unstable E is infinite: with enough past, an input as small as you like leaves a response that is not. A
+recurrent model that `perdure.stability.linearise` understands is asked for the spectral radius of its step at rest. (A mode that no input reaches or no output shows would count as well: after
+a move in any direction but a few there is none.) Of others, and where a kink at rest leaves no derivative, the response is watched: the input that was found is made 10^8 times smaller, put to 0 after T, and the response
+counts as growing where its largest values in the three octaves from T to 8 T rise like an exponential, the second time by at least 1.5 times as many powers of e as the first (an
+exponential: twice as many), or a hundredfold. Slow modes that cancel at first make a response rise like a power of time only: as many powers of e both times. What a large input alone may
+set off, a limit cycle for instance, is bounded, and the value found on the horizon stands.
 """
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from perdure._typing import Tensor
+import numpy as np
+import torch
+from torch import nn
+
+from perdure._typing import Array, Tensor
+from perdure.errors import PerdureError
+from perdure.stability.equilibrium import NoEquilibriumError, find, newton
 from perdure.stability.nonlinear.balls import Moves
 from perdure.stability.nonlinear.gap import Gap
+from perdure.stability.step_map import flat_start, step_map
 
 LONGER, SMALLER = 8, 1e-8
 RISE, CONVEX, MUCH = 1e-3, 1.5, 100.0
-SCALES, ROUNDS = 12, 3
+MARGIN, STILL, STEPS = 1e-10, 1e-14, 2000  # above 1; of a state at rest; of a run that looks for it
+PRECISION = 1e-4  # of the least radius at which something grows
 
 
-def grows(gap: Gap, moves: Moves, x: Tensor) -> Tensor:
-    """Whether the response of each copy, (E,), to any of its inputs (E, R, T, d), made small, grows after the input has ended."""
-    count, rows, steps, _ = x.shape
-    found = torch.zeros(count, dtype=torch.bool)
-    longer = torch.nn.functional.pad(SMALLER * x, (0, 0, 0, (LONGER - 1) * steps))
-    with torch.no_grad():
-        for piece in gap.copies.pieces(count, rows, LONGER * steps):
-            left = gap.responses({name: move[piece] for name, move in moves.items()}, longer[piece]).abs().amax(-1)
-            first, second, third = (left[:, :, a * steps : 2 * a * steps].amax(2).clamp_min(1e-300) for a in (1, 2, 4))
-            once, again = torch.log(second / first), torch.log(third / second)
-            rising = (once > RISE) & (again > RISE) & ((again > CONVEX * once) | (third > MUCH * first))
-            visible = third > 1e-9 * left[:, :, :steps].amax(2)
-            found[piece] = ((rising & visible) | ~torch.isfinite(left).all(2)).any(1)
-    return found
+class Growth:
+    """Whether copies of a model grow.
 
-
-def threshold(gap: Gap, moves: Moves, x: Tensor, low: float, high: float) -> float:
-    """The least radius at which a direction of moves makes the model grow, between one at which it does not and one at which it does.
-
-    Args:
-        gap: model and target.
-        moves: one copy at the radius `high`, (1, ...) each.
-        x: its inputs (1, R, T, d).
-        low: a radius at which nothing grew.
-        high: one at which this copy does.
+    Attributes:
+        exact: whether the spectral radius at rest is asked, besides the response.
     """
-    top = high
-    for _ in range(ROUNDS):
-        scale = torch.linspace(low, high, SCALES + 2, dtype=torch.float64)[1:-1]
-        tried = {name: (scale / top).view(-1, *[1] * (move.ndim - 1)) * move for name, move in moves.items()}
-        grown = grows(gap, tried, x.expand(SCALES, -1, -1, -1)).nonzero()[:, 0]
-        first = int(grown[0]) if grown.numel() else SCALES
-        high = float(scale[first]) if first < SCALES else high
-        low = float(scale[first - 1]) if first else low
-    return high
+
+    def __init__(self, gap: Gap, module: nn.Module) -> None:
+        self._gap, self._module = gap, module
+        self._rest: Array | None = None
+        try:
+            map_ = step_map(module, None, None, None)
+            self._rest = find(map_, flat_start(map_, None), STEPS).state
+        except (PerdureError, RuntimeError, TypeError):
+            pass
+        self.exact = self._rest is not None
+
+    def grows(self, moves: Moves, x: Tensor) -> Tensor:
+        """(E,), for moves (E, ...) and inputs (E, R, T, d)."""
+        found = torch.zeros(x.shape[0], dtype=torch.bool)
+        if self._rest is not None:
+            for e in range(x.shape[0]):
+                with self._moved({name: move[e] for name, move in moves.items()}):
+                    found[e] = self._unstable(self._rest)
+        rest = (~found).nonzero()[:, 0]
+        if rest.numel():  # a kink at rest, as that of relu, has no derivative that could tell
+            found[rest] = self._rises({name: move[rest] for name, move in moves.items()}, x[rest])
+        return found
+
+    def threshold(self, moves: Moves, x: Tensor, low: float, high: float) -> float:
+        """The least radius at which a direction of moves makes the model grow, between one at which it does not and one at which it does.
+
+        Args:
+            moves: one copy at the radius `high`, (1, ...) each.
+            x: its inputs (1, R, T, d).
+            low: a radius at which nothing grew.
+            high: one at which this copy does.
+        """
+        top = high
+        while high - low > PRECISION * high:
+            middle = 0.5 * (low + high)
+            if bool(self.grows({name: (middle / top) * move for name, move in moves.items()}, x)[0]):
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def _unstable(self, rest: Array) -> bool:
+        """Whether a step at rest has an eigenvalue outside the unit circle, or there is no rest because the state runs away."""
+        map_ = step_map(self._module, None, None, None)
+        if np.abs(map_(rest) - rest).max() <= STILL:
+            jacobian = map_.jacobian(rest)
+        else:
+            near = newton(map_, rest)
+            try:
+                jacobian = (near or find(map_, rest, STEPS)).jacobian
+            except NoEquilibriumError as error:
+                return error.kind == "diverging"
+        return bool(np.abs(np.linalg.eigvals(jacobian)).max() > 1 + MARGIN)
+
+    @contextmanager
+    def _moved(self, moves: Moves) -> Iterator[None]:
+        parameters = dict(self._module.named_parameters())
+        before = {name: parameters[name].detach().clone() for name in moves}
+        try:
+            with torch.no_grad():
+                for name, move in moves.items():
+                    parameters[name].add_(move)
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in before.items():
+                    parameters[name].copy_(value)
+
+    def _rises(self, moves: Moves, x: Tensor) -> Tensor:
+        gap, (count, rows, steps, _) = self._gap, x.shape
+        found = torch.zeros(count, dtype=torch.bool)
+        longer = torch.nn.functional.pad(SMALLER * x, (0, 0, 0, (LONGER - 1) * steps))
+        with torch.no_grad():
+            for piece in gap.copies.pieces(count, rows, LONGER * steps):
+                left = gap.responses({name: move[piece] for name, move in moves.items()}, longer[piece]).abs().amax(-1)
+                first, second, third = (left[:, :, a * steps : 2 * a * steps].amax(2).clamp_min(1e-300) for a in (1, 2, 4))
+                once, again = torch.log(second / first), torch.log(third / second)
+                rising = (once > RISE) & (again > RISE) & ((again > CONVEX * once) | (third > MUCH * first))
+                visible = third > 1e-9 * left[:, :, :steps].amax(2)
+                found[piece] = ((rising & visible) | ~torch.isfinite(left).all(2)).any(1)
+        return found
+
+

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from perdure.stability.nonlinear.ascent import Points
 from perdure.stability.nonlinear.copies import Copies
 from perdure.stability.nonlinear.gap import Gap, whole_steps
 from perdure.stability.nonlinear.groups import Group, described, kinds, select
-from perdure.stability.nonlinear.growth import grows, threshold
+from perdure.stability.nonlinear.growth import Growth
 from perdure.stability.nonlinear.inputs import patterns, starts
 from perdure.stability.nonlinear.search import Search
 from perdure.stability.nonlinear.slope import at_zero
@@ -80,9 +81,17 @@ class Case:
     """A model beside a target, ready to be searched."""
 
     search: Search
+    module: nn.Module | None
     biases: frozenset[str]
     norm: float
     norm_status: str
+
+    @cached_property
+    def growth(self) -> Growth:
+        """Which moves end the decay."""
+        if self.module is None:
+            raise TypeError("a callable has no weights to move")
+        return Growth(self.gap, self.module)
 
     @property
     def gap(self) -> Gap:
@@ -114,7 +123,7 @@ def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
             raise _checks.fail(
                 "target", "other than zero", repr(target), "nothing is to be remembered: every model with readout 0 is exact"
             )
-        yield Case(search, biases, norm, status)
+        yield Case(search, module, biases, norm, status)
 
 
 def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
@@ -168,7 +177,7 @@ def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], me
         upper=np.full(radii.shape, np.inf),
         status=(
             f"lower bound of the sup over weights ({how}) and inputs (ascent, |x| <= {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}; "
-            "infinite where the response grows after the input has ended"
+            "infinite where a move makes the state of rest unstable"
         ),
         method=method,
         groups=tuple(names),
@@ -201,9 +210,11 @@ def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: 
     wanted = torch.as_tensor(np.union1d([0.0], radii))  # what is found at any radius is tried without a move too
     best = (search.sup if method == "ascent" else search.sampled)(balls, wanted, nominal)
     value = best.total().numpy().copy()
-    grown = grows(gap, best.moves, best.x)
+    row = best.scores.level.argmax(1)
+    x = best.x[torch.arange(row.numel()), row][:, None]
+    grown = ready.growth.grows(best.moves, x)
     for moves in search.shifts(balls, wanted) or [] if method == "ascent" else []:
-        more = grows(gap, moves, best.x) & ~grown  # a shift may end the decay where it is not the worst on the horizon
+        more = ready.growth.grows(moves, x) & ~grown  # a shift may end the decay where it is not the worst on the horizon
         for name in best.moves:
             best.moves[name][more] = moves[name][more]
         grown |= more
@@ -213,7 +224,7 @@ def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: 
         edge, value[first:] = float(wanted[first]), np.inf
         if method == "ascent" and first:
             at = torch.tensor([first])
-            edge = threshold(gap, best[at].moves, torch.nan_to_num(best.x[at]), float(wanted[first - 1]), edge)
+            edge = ready.growth.threshold(best[at].moves, x[at], float(wanted[first - 1]), edge)
     zero = best[torch.tensor([0])]
     smallest = (float(wanted[1]), best[torch.tensor([1])]) if method == "ascent" and wanted.numel() > 1 else None
     return Found(value[np.searchsorted(wanted.numpy(), radii)], zero, edge, smallest)

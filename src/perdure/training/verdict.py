@@ -1,0 +1,149 @@
+r"""The verdict on stable approximation by nonlinear networks: one trained for each width, moved and searched.
+
+The question and the rules are those of `perdure.stability.verdict`. What differs: the models are `perdure.nn.ContinuousRNN`s that `perdure.fit` places and trains, and both E_m(0) and E_m(beta)
+are lower bounds from a search over inputs and weights on a finite horizon (`perdure.perturbation_error`), except that a radius at which the state of rest loses its stability is found from
+the spectrum, whatever the horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from perdure import _checks
+from perdure._random import isolated
+from perdure._typing import Array
+from perdure.errors import ArgumentTypeError
+from perdure.functionals.base import LinearFunctional
+from perdure.nn import ContinuousRNN
+from perdure.ops.recurrence import get_activation
+from perdure.parametrizations import Parametrization, get
+from perdure.stability import verdict as linear
+from perdure.stability.curve import PerturbationCurve
+from perdure.stability.perturbation import perturbation_error
+from perdure.stability.verdict import Verdict, judge
+from perdure.training.fit import fit
+
+STRUCTURES = {"direct": "dense"}  # the paper's plain network; the stable maps on a diagonal
+
+
+def stable_approximation(
+    target: LinearFunctional | Any,
+    *,
+    parametrization: str | Parametrization = "exp",
+    activation: str = "linear",
+    widths: Sequence[int] | Any = (4, 8, 16, 32, 64),
+    groups: str | Sequence[str] = "recurrent",
+    radii: Sequence[float] | Array | None = None,
+    threshold: float = 0.1,
+    seed: int | Any = 0,
+    structure: str | None = None,
+    dt: float = 0.1,
+    horizon: float = 25.6,
+    bound: float = 1.0,
+    perturbations: int = 8,
+    tick: Callable[[int], None] | None = None,
+) -> Verdict:
+    r"""Whether networks of growing width approximate a functional so that nudged weights keep the memory (Wang, Li & Li 2024, Def. 3.5).
+
+    With the linear activation the models are exponential sums of least W1 error, and norms are exact on [0, inf): see
+    `perdure.stability.verdict`. With another one each width is a `ContinuousRNN` placed and trained by `perdure.fit`, and E_m(beta) a lower bound of the
+    supremum, on a finite horizon. Either way the outcome is about that family of models, the groups that are moved and their norms, not a theorem about all models.
+
+    Args:
+        target: a functional; a linear one for linear networks.
+        parametrization: map of the trained value to the recurrent eigenvalue (see `perdure.parametrizations`).
+        activation: of the networks, by name.
+        widths: m, increasing; at least four for a decision.
+        groups: which weights are moved (see `perturbation_error`). With the readout or the input among them, unnormalised modes of a slow
+            target fail under every parametrisation.
+        radii: beta for the curves; None takes 0 and 24 values from 1e-4 to 2 (12 for nonlinear networks).
+        threshold: relative to ||H||_{W1}.
+        seed: of training and of random starts.
+        structure: of the recurrent weight of nonlinear networks; None takes "dense" for "direct", "diagonal" for the other maps.
+        dt: time between steps of nonlinear networks.
+        horizon: time that inputs last, for nonlinear networks.
+        bound: largest |x|_inf, for nonlinear networks.
+        perturbations: random directions among the starts, for nonlinear networks.
+        tick: called with each width when its network is trained, for progress.
+
+    Returns:
+        A `Verdict`; its `family` says what was judged.
+
+    Raises:
+        ValueError: unknown names, widths not increasing, threshold outside (0, 1), a target that is 0.
+        TypeError: widths that are no sequence of integers, a target that is no functional.
+
+    >>> from perdure import functionals as F
+    >>> stable_approximation(F.polynomial(power=2.0), parametrization="direct", widths=(8, 16, 32, 64)).outcome
+    'unstable'
+    """
+    get_activation(activation)
+    if activation == "linear" and structure is None:
+        return linear.stable_approximation(
+            target, parametrization=parametrization, widths=widths, groups=groups, radii=radii, threshold=threshold, seed=seed
+        )
+    if not callable(target):
+        raise ArgumentTypeError(
+            f"expected argument `target` to be a functional, but got {type(target).__name__}: build one with perdure.functionals"
+        )
+    sizes = linear.widths_of(widths)
+    seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
+    threshold = linear.threshold_of(threshold)
+    common = np.concatenate([[0.0], np.geomspace(1e-4, 2.0, 12)]) if radii is None else _checks.radii(radii)
+    map_ = get(parametrization, fastest=1.0 / dt)
+    name = type(map_).__name__.lower()
+    structure = STRUCTURES.get(name, "diagonal") if structure is None else structure
+    models: dict[int, ContinuousRNN] = {}
+    fits: dict[int, Any] = {}
+    for m in sizes:
+        with isolated(seed):
+            model = ContinuousRNN(
+                1, m, activation=activation, parametrization=parametrization, structure=structure, dt=dt, output_size=1, batch_first=True, dtype=torch.float64
+            )  # fmt: skip
+            fits[m] = fit(model, target, dt=dt, horizon=horizon, seed=seed)
+        models[m] = model
+        if tick is not None:
+            tick(m)
+    options = Searched(target, 1.0, common, threshold, groups, name, seed, horizon, bound, perturbations)
+    size = options.curve(models[sizes[0]], np.array([0.0])).target_norm
+    options = replace(options, size=size, level=threshold * size)
+    stops = sorted({result.stopped for result in fits.values()})
+    found = judge(f"{structure} {activation} networks trained by perdure.fit ({'; '.join(stops)})", models, options)
+    return replace(found, parametrization=name)
+
+
+@dataclass(frozen=True)
+class Searched(linear.Options):
+    """How networks are moved and searched."""
+
+    horizon: float
+    bound: float
+    perturbations: int
+
+    def nominal(self, model: Any, curve: PerturbationCurve) -> float:
+        """E_m(0), as the search found it."""
+        if curve.radii[0] == 0:
+            return float(curve.error[0])
+        return float(self.curve(model, np.array([0.0])).error[0])
+
+    def coefficients(self, model: Any) -> float:
+        """Sum of the readout's sizes."""
+        return float(model.readout.weight.detach().abs().sum())
+
+    def curve(self, model: Any, radii: Array) -> PerturbationCurve:
+        """E_m on some radii."""
+        return perturbation_error(
+            model,
+            self.target,
+            radii,
+            groups=self.groups,
+            seed=self.seed,
+            perturbations=self.perturbations,
+            horizon=self.horizon,
+            bound=self.bound,
+        )
