@@ -26,6 +26,14 @@ def drop_in(text):
         assert 0 < half < hundredth, row
 
 
+def linearise_gru(text):
+    """The slowest mode is the late fall of the memory."""
+    rows = re.findall(r"^ +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
+    assert len(rows) == 6
+    for *_, predicted, measured in rows:
+        assert float(measured) == pytest.approx(float(predicted), rel=0.03)
+
+
 def memory_of_an_lstm(text):
     """Open forget gates lengthen the memory, under both probes."""
     half = dict(re.findall(r"^(\w+ +(?:as initialised|forget bias \+ 2)) +half-life +([\d.]+)", text, re.MULTILINE))
@@ -47,8 +55,19 @@ def which_law(text):
     }
 
 
+def lemma_counterexample(text):
+    """The lemma says 0.5; P is five thousand times that, the radius a hundredth of the rate."""
+    numbers = {line[:44].strip(): line[44:].split()[0] for line in text.splitlines() if len(line) > 44}
+    assert float(numbers["||P||_2"]) == pytest.approx(2500.75, abs=0.01)
+    assert float(numbers["||P||_2 as the lemma has it"]) == 0.5
+    assert float(numbers["stability radius"]) == pytest.approx(0.009999, abs=1e-6)
+    assert float(numbers["Kreiss constant"]) == pytest.approx(25.01, abs=0.01)
+
+
 CASES = {  # name: arguments, what the output must say
     "drop_in": (["--quick"], drop_in),
+    "lemma_counterexample": (["figure.png"], lemma_counterexample),
+    "linearise_gru": (["figure.png"], linearise_gru),
     "memory_of_an_lstm": (["figure.png"], memory_of_an_lstm),
     "which_law": (["figure.png"], which_law),
 }

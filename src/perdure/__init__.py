@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from perdure.memory import MemoryFunction, memory_function
     from perdure.memory.law import DecayFit, fit_decay
     from perdure.stability import PerturbationCurve, Verdict, perturbation_error, sobolev_distance
+    from perdure.stability.equilibrium import NoEquilibriumError
+    from perdure.stability.gates import gru_jacobian, lstm_jacobian
+    from perdure.stability.linear_bound import PerturbationBound, perturbation_bound
+    from perdure.stability.linearisation import Linearisation
+    from perdure.stability.linearise import equilibria, linearise
+    from perdure.stability.lyapunov import Lyapunov, lyapunov
+    from perdure.stability.persidskii import Persidskii, persidskii
+    from perdure.stability.pseudospectra import kreiss_constant, numerical_abscissa, pseudospectral_abscissa, transient_bounds
+    from perdure.stability.radius import Destabilising, destabilising, stability_radius
+    from perdure.stability.theorem import TheoremCheck, check_theorem
     from perdure.training import FitResult, fit
     from perdure.training.verdict import stable_approximation
 
@@ -23,23 +33,44 @@ __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
     "DecayFit",
+    "Destabilising",
     "FitResult",
+    "Linearisation",
+    "Lyapunov",
     "MemoryFunction",
     "ModelError",
+    "NoEquilibriumError",
     "PerdureError",
+    "Persidskii",
+    "PerturbationBound",
     "PerturbationCurve",
+    "TheoremCheck",
     "Verdict",
     "approximate",
+    "check_theorem",
+    "destabilising",
+    "equilibria",
     "fit",
     "fit_decay",
     "functionals",
+    "gru_jacobian",
+    "kreiss_constant",
+    "linearise",
+    "lstm_jacobian",
+    "lyapunov",
     "memory_function",
     "nn",
+    "numerical_abscissa",
     "ops",
     "parametrizations",
+    "persidskii",
+    "perturbation_bound",
     "perturbation_error",
+    "pseudospectral_abscissa",
     "sobolev_distance",
+    "stability_radius",
     "stable_approximation",
+    "transient_bounds",
 ]
 
 _MODULES = {
@@ -48,6 +79,16 @@ _MODULES = {
     "perdure.memory": ["MemoryFunction", "memory_function"],
     "perdure.memory.law": ["DecayFit", "fit_decay"],
     "perdure.stability": ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance"],
+    "perdure.stability.equilibrium": ["NoEquilibriumError"],
+    "perdure.stability.gates": ["gru_jacobian", "lstm_jacobian"],
+    "perdure.stability.linearisation": ["Linearisation"],
+    "perdure.stability.linearise": ["equilibria", "linearise"],
+    "perdure.stability.theorem": ["TheoremCheck", "check_theorem"],
+    "perdure.stability.linear_bound": ["PerturbationBound", "perturbation_bound"],
+    "perdure.stability.lyapunov": ["Lyapunov", "lyapunov"],
+    "perdure.stability.persidskii": ["Persidskii", "persidskii"],
+    "perdure.stability.pseudospectra": ["kreiss_constant", "numerical_abscissa", "pseudospectral_abscissa", "transient_bounds"],
+    "perdure.stability.radius": ["Destabilising", "destabilising", "stability_radius"],
     "perdure.training": ["FitResult", "fit"],
     "perdure.training.verdict": ["stable_approximation"],
 }

@@ -1,9 +1,9 @@
 r"""An equilibrium of a bounded step map by continuation, where Newton's method finds no way.
 
-h = (1 - s) a + s f(h) has the one solution h = a at s = 0, and the equilibria of f at s = 1. The solutions form a curve through (a, 0) that, for almost every
-anchor a, has no corners or crossings; where f is smooth and bounded it cannot leave for infinity, nor come back to s = 0, so that it reaches s = 1
-(Chow, Mallet-Paret & Yorke 1978). It may turn back in s on its way, so it is followed by its length: a step along the tangent, then Newton's method in the
-plane across it, with steps that lengthen while this is easy.
+h = (1 - s) a + s f(h) has the one solution h = a at s = 0, and the equilibria of f at s = 1. The solutions form a curve through (a, 0)
+that, for almost every anchor a, has no corners or crossings; where f is smooth and bounded it cannot leave for infinity, nor come back to s
+= 0, so that it reaches s = 1 (Chow, Mallet-Paret & Yorke 1978). It may turn back in s on its way, so it is followed by its length: a step
+along the tangent, then Newton's method in the plane across it, with steps that lengthen while this is easy.
 """
 
 from __future__ import annotations

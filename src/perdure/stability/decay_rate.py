@@ -1,14 +1,15 @@
 r"""The exponential rate at which a memory decays: sup { beta : e^{beta t} M(t) -> 0 }.
 
-It is 0 for a memory slower than every exponential (a power law, a stretched exponential, one that persists), and infinite for one that is faster
-than all (over after a time, or falling ever faster). Between, it is fitted (`perdure.fit_decay`) on the tail, for it is the tail it speaks of.
+It is 0 for a memory slower than every exponential (a power law, a stretched exponential, one that persists), and infinite for one that is
+faster than all (over after a time, or falling ever faster). Between, it is fitted (`perdure.fit_decay`) on the tail, for it is the tail it
+speaks of.
 
-A linear functional knows M(t) = |rho(t)|_1 at every time, so its tail is read where the memory has fallen by a factor of 1e-250, next 1e-60, next
-1e-12, the first of these on which a law can be called: faster modes have died out there, by far more than a measured memory allows. The rate is fitted twice, from a
-quarter and from half of that time on, and the interval holds both. Where many modes of nearly one rate leave residuals that no law explains,
-the slopes of log M_up over (T/4, T/2) and (T/2, T) decide: alike to 2 %, they are the rate, and its interval is twice their difference to both sides; a power law's
-would differ by a factor of two. A memory that does not fall so far within 1e7 of its own time units is read on a
-geometric grid of times.
+A linear functional knows M(t) = |rho(t)|_1 at every time, so its tail is read where the memory has fallen by a factor of 1e-250, next
+1e-60, next 1e-12, the first of these on which a law can be called: faster modes have died out there, by far more than a measured memory
+allows. The rate is fitted twice, from a quarter and from half of that time on, and the interval holds both. Where many modes of nearly one
+rate leave residuals that no law explains, the slopes of log M_up over (T/4, T/2) and (T/2, T) decide: alike to 2 %, they are the rate, and
+its interval is twice their difference to both sides; a power law's would differ by a factor of two. A memory that does not fall so far
+within 1e7 of its own time units is read on a geometric grid of times.
 """
 
 from __future__ import annotations

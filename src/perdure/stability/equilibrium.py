@@ -1,8 +1,8 @@
 r"""Equilibria of a step map h -> f(h): where a model comes to rest under a constant input.
 
 First the model is run, until it rests, or is so near to a stable equilibrium that its linearisation says where the run goes. Then Newton's
-method solves f(h) = h, (I - J) d = f(h) - h with halved steps where a full one does not reduce |f(h) - h|, from the end of the run, the mean of
-its second half (near the equilibrium that a run circles around), the point where it moved least, and the start. Where all fail,
+method solves f(h) = h, (I - J) d = f(h) - h with halved steps where a full one does not reduce |f(h) - h|, from the end of the run, the
+mean of its second half (near the equilibrium that a run circles around), the point where it moved least, and the start. Where all fail,
 continuation (`perdure.stability.continuation`) leads to another beginning.
 
 A point counts as an equilibrium when the residual |f(h) - h| is below 1e-10 (1 + |h|) and the next correction |d| below 1e-6 (1 + |h|), in

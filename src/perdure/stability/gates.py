@@ -13,18 +13,18 @@ h = 0 is an equilibrium where n = 0, W_in x + b_in + r b_hn = 0 (no input and no
 
     J - I = Diag(s(-a_z)) [ Diag(s(a_r)) W_hn + Diag(b_hn s(a_r) s(-a_r)) W_hr - I ],   a = W_i x + b_i + b_h by gate.
 
-One step of torch's GRU is Euler's step of length 1 for dh/dt = (1 - z)(n - h), so J - I is also the linearisation in continuous time. Wang, Li &
-Li (2024, app. J) have Diag(s(b_z)) (U_h Diag(s(b_r)) - I): their z is 1 - z here, so b_z changes its sign, and their reset gate stands inside the
-product, U_h (r h). For b_hn = 0 both matrices have the same eigenvalues: with D = Diag(s(a_r)),
-Diag(1 - z) (U D - I) = D^-1 [ Diag(1 - z) (D U - I) ] D, as diagonal matrices commute. Their stability radii differ.
+One step of torch's GRU is Euler's step of length 1 for dh/dt = (1 - z)(n - h), so J - I is also the linearisation in continuous time. Wang,
+Li & Li (2024, app. J) have Diag(s(b_z)) (U_h Diag(s(b_r)) - I): their z is 1 - z here, so b_z changes its sign, and their reset gate stands
+inside the product, U_h (r h). For b_hn = 0 both matrices have the same eigenvalues: with D = Diag(s(a_r)), Diag(1 - z) (U D - I) = D^-1 [
+Diag(1 - z) (D U - I) ] D, as diagonal matrices commute. Their stability radii differ.
 
 LSTM, state (h, c). With A = dc'/dh and q = 1 - tanh(c')^2,
 
     A = Diag(c f (1 - f)) W_hf + Diag(g i (1 - i)) W_hi + Diag(i (1 - g^2)) W_hg,      dc'/dc = Diag(f),
     dh'/dh = P [ Diag(tanh(c') o (1 - o)) W_ho + Diag(o q) A ],                          dh'/dc = P Diag(o q f).
 
-At h = c = 0, an equilibrium where g = 0: A = Diag(i) W_hg and dh' = P Diag(o) dc', so the nonzero eigenvalues of J are those of the m x m matrix
-Diag(f) + Diag(i) W_hg P Diag(o), and 0 takes the other places (p of them).
+At h = c = 0, an equilibrium where g = 0: A = Diag(i) W_hg and dh' = P Diag(o) dc', so the nonzero eigenvalues of J are those of the m x m
+matrix Diag(f) + Diag(i) W_hg P Diag(o), and 0 takes the other places (p of them).
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 r"""Up to which radius curves E_m(beta) of growing width show stable approximation: a bracket of beta_0.
 
-Stable approximation up to beta_0 (Wang, Li & Li 2024, Def. 3.5) asks that E_m(0) -> 0 and that E(beta) = limsup_m E_m(beta) is continuous on
-[0, beta_0]. Judged from finitely many widths, radius by radius:
+Stable approximation up to beta_0 (Wang, Li & Li 2024, Def. 3.5) asks that E_m(0) -> 0 and that E(beta) = limsup_m E_m(beta) is continuous
+on [0, beta_0]. Judged from finitely many widths, radius by radius:
 
-* nothing is shown unless E_m(0) falls with the width, and unless three widths resolve the target (E_m(0) at most a quarter of the threshold); models
-  in time steps are taken at the latter alone, for steps and training leave an error that no width takes away, and the reason says so;
-* every positive radius is refuted where the radius r_m up to which E_m stays below the threshold shrinks with the width without end (E jumps at 0), or
-  the radius does so where E_m becomes infinite;
+* nothing is shown unless E_m(0) falls with the width, and unless three widths resolve the target (E_m(0) at most a quarter of the
+  threshold); models in time steps are taken at the latter alone, for steps and training leave an error that no width takes away, and the
+  reason says so;
+* every positive radius is refuted where the radius r_m up to which E_m stays below the threshold shrinks with the width without end (E
+  jumps at 0), or the radius does so where E_m becomes infinite;
 * else a radius is refuted if E_m is infinite there at both of the largest widths;
-* where r_m survives, it is also refuted if E_m is infinite there at the largest width or grows with the width without end, and shown if E_m is
-  finite there at every resolved width of the larger half and settles. The rest is open.
+* where r_m survives, it is also refuted if E_m is infinite there at the largest width or grows with the width without end, and shown if E_m
+  is finite there at every resolved width of the larger half and settles. The rest is open.
 
-A trend over finitely many widths is no proof of a limit, and continuity is checked on the radii only: "shown" means shown as far as these go.
+A trend over finitely many widths is no proof of a limit, and continuity is checked on the radii only: "shown" means shown as far as these
+go.
 """
 
 from __future__ import annotations

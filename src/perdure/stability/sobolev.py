@@ -126,6 +126,8 @@ def value_and_gradient(network: Network, move: Move, nodes: Nodes) -> tuple[Tens
 def exact(network: Network, move: Move, at: int, target: LinearFunctional, nodes: Nodes, horizon: float | None) -> float:
     """E of one member of a batch, exact to rounding while no mode swings more than `PERIODS` times; from there on by the mean over a period."""
     rates, a = network.functional(move, at)
+    if horizon is None and bool((rates.real <= 0).any()):  # a rate just above the radius, rounded to 0
+        return float("inf")
 
     def kernel(t: Array) -> Array:
         return np.real(_decay(t, rates) @ a) - target._kernel(t)

@@ -1,21 +1,23 @@
 r"""The theorem of inverse approximation, held against measurements.
 
-Theorem 3.9 of Wang, Li & Li (2024): for dh/dt = sigma(W h + U x + b) with tanh- or hardtanh-like sigma (for linear sigma see Li et al. 2022), weights that
-stay bounded as the width grows, and perturbed models whose memories decay uniformly,
+Theorem 3.9 of Wang, Li & Li (2024): for dh/dt = sigma(W h + U x + b) with tanh- or hardtanh-like sigma (for linear sigma see Li et al.
+2022), weights that stay bounded as the width grows, and perturbed models whose memories decay uniformly,
 
     H is beta_0-stably approximated   =>   e^{beta t} M(H)(t) -> 0 for every beta < beta_0,
 
-or: the decay rate of the target's memory, r = sup { beta : e^{beta t} M(t) -> 0 }, is at least beta_0. Its proof moves W by beta_0 I: a model that survives that
-has all its eigenvalues left of -beta_0. So the implication already follows for balls that hold the uniform shifts, such as those of diagonal moves
-(groups "recurrent"), which are smaller than the theorem's and whose beta_0 is larger. It is about W moved directly. Under W = g(v) a ball in v is another ball: a
-stable map survives every radius, with any decay, and nothing is claimed.
+or: the decay rate of the target's memory, r = sup { beta : e^{beta t} M(t) -> 0 }, is at least beta_0. The shifts W + beta I among the moves
+carry it: a model that survives them has all its eigenvalues left of -beta_0. So the implication already follows for smaller balls that hold
+these shifts, such as those of diagonal moves (groups "recurrent"), whose beta_0 is larger. It is about W moved directly. Under W = g(v) a
+ball in v is another ball: a stable map survives every radius, with any decay, and nothing is claimed.
 
-What is checked, at each radius beta of the curves: is stable approximation up to beta shown, refuted or open (`perdure.stability.premise`), and is r >= beta shown,
-refuted or open (`perdure.stability.decay_rate`)? The implication is violated at a radius where the first is shown and the second refuted, and holds
-where the first is refuted or the second shown. The whole "holds" where it holds at every radius. For a target that is slower than every exponential, r = 0,
-so that this is the contrapositive: no radius may survive, r_m must shrink with the width.
+What is checked, at each radius beta of the curves: is stable approximation up to beta shown, refuted or open (`perdure.stability.premise`),
+and is r >= beta shown, refuted or open (`perdure.stability.decay_rate`)? The implication is violated at a radius where the first is shown
+and the second refuted, and holds where the first is refuted or the second shown. The whole "holds" where it holds at every radius. For a
+target that is slower than every exponential, r = 0, so that this is the contrapositive: no radius may survive, r_m must shrink with the
+width.
 
-None of this is a proof: the limit over widths is a trend over finitely many, the family of models is one of many, and the rate is fitted on a finite stretch of time.
+None of this is a proof: the limit over widths is a trend over finitely many, the family of models is one of many, and the rate is fitted on
+a finite stretch of time.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def threshold_of(threshold: float) -> float:
 class Options:
     """What is judged, and how."""
 
-    target: LinearFunctional
+    target: Any
     size: float
     radii: Array
     level: float

@@ -14,7 +14,7 @@ there depends on sigma:
 A relu, sigmoid or softplus network whose W is diagonal has neither: sigma >= 0, so that no state ever falls, whatever x is.
 
 Steps: Euler's method gives the kernel c (1 + dt w)^k u, so w = (e^{-lambda dt} - 1) / dt makes it that of the sum at every step; the exponential
-integrator takes w = -lambda.
+integrator takes w = -lambda, and u is divided by its gain P / dt = (e^{-lambda dt} - 1) / (-lambda dt).
 """
 
 from __future__ import annotations
@@ -134,11 +134,11 @@ def _weights(found: ExponentialSum, model: ContinuousRNN, gain: float, scale: fl
     for rate, weight, share in zip(w, weights, entry, strict=True):
         turning = rate.imag != 0
         size = float(np.abs(weight).sum())
-        direction: Any = weight / size if size > 0 else np.full(d, 1.0 / d)
+        direction: Any = share * (weight / size if size > 0 else np.full(d, 1.0 / d))
         parts = [rate.real] if not turning else [[rate.real, -rate.imag], [rate.imag, rate.real]]
         block = np.array(parts).reshape(1 + turning, 1 + turning) / gain
         rows = np.stack([direction.real, direction.imag])[: 1 + turning] * scale / gain
-        back = np.array([size * share.real / scale, 0.0])[: 1 + turning]
+        back = np.array([size / scale, 0.0])[: 1 + turning]
         if paired:
             sign = np.array([1.0, -1.0])
             block, rows, back = np.kron(block, np.outer(sign, sign)), np.kron(rows, sign[:, None]), np.kron(back, sign)

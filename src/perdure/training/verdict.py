@@ -17,13 +17,14 @@ import torch
 from perdure import _checks
 from perdure._random import isolated
 from perdure._typing import Array
-from perdure.errors import ArgumentTypeError
+from perdure.errors import ArgumentTypeError, ModelError
 from perdure.functionals.base import LinearFunctional
 from perdure.nn import ContinuousRNN
 from perdure.ops.recurrence import get_activation
 from perdure.parametrizations import Parametrization, get
 from perdure.stability import verdict as linear
 from perdure.stability.curve import PerturbationCurve
+from perdure.stability.linearise import linearise
 from perdure.stability.perturbation import perturbation_error
 from perdure.stability.verdict import Verdict, judge
 from perdure.training.fit import fit
@@ -66,7 +67,7 @@ def stable_approximation(
         seed: of training and of random starts.
         structure: of the recurrent weight of nonlinear networks; None takes "dense" for "direct", "diagonal" for the other maps.
         dt: time between steps of nonlinear networks.
-        horizon: time that inputs last, for nonlinear networks.
+        horizon: time that inputs last, for nonlinear networks. A stable verdict on the readout or the input needs one beyond the slowest time constant.
         bound: largest |x|_inf, for nonlinear networks.
         perturbations: random directions among the starts, for nonlinear networks.
         tick: called with each width when its network is trained, for progress.
@@ -98,23 +99,52 @@ def stable_approximation(
     map_ = get(parametrization, fastest=1.0 / dt)
     name = type(map_).__name__.lower()
     structure = STRUCTURES.get(name, "diagonal") if structure is None else structure
+    models, stops = trained(target, sizes, activation, name, structure, dt, horizon, seed, tick)
+    options = Searched(target, 1.0, common, threshold, groups, name, seed, horizon, bound, perturbations)
+    return judged(models, f"{structure} {activation} networks trained by perdure.fit ({stops})", options)
+
+
+def trained(
+    target: Any, widths: Sequence[int], activation: str, parametrization: str, structure: str, dt: float, horizon: float, seed: int,
+    tick: Callable[[int], None] | None = None,
+) -> tuple[dict[int, ContinuousRNN], str]:  # fmt: skip
+    """A network for each width, and why their trainings stopped."""
     models: dict[int, ContinuousRNN] = {}
-    fits: dict[int, Any] = {}
-    for m in sizes:
+    stops: dict[str, None] = {}
+    for m in widths:
         with isolated(seed):
             model = ContinuousRNN(
                 1, m, activation=activation, parametrization=parametrization, structure=structure, dt=dt, output_size=1, batch_first=True, dtype=torch.float64
             )  # fmt: skip
-            fits[m] = fit(model, target, dt=dt, horizon=horizon, seed=seed)
+            stops[fit(model, target, dt=dt, horizon=horizon, seed=seed).stopped] = None
         models[m] = model
         if tick is not None:
             tick(m)
-    options = Searched(target, 1.0, common, threshold, groups, name, seed, horizon, bound, perturbations)
-    size = options.curve(models[sizes[0]], np.array([0.0])).target_norm
-    options = replace(options, size=size, level=threshold * size)
-    stops = sorted({result.stopped for result in fits.values()})
-    found = judge(f"{structure} {activation} networks trained by perdure.fit ({'; '.join(stops)})", models, options)
-    return replace(found, parametrization=name)
+    return models, "; ".join(stops)
+
+
+def judged(models: dict[int, ContinuousRNN], family: str, options: Searched) -> Verdict:
+    """The verdict on trained networks; `options.level` is the relative threshold.
+
+    A readout or input weight of a mode that outlasts the horizon moves more than the horizon shows: there "stable" becomes "undecided".
+    """
+    size = options.curve(next(iter(models.values())), np.array([0.0])).target_norm
+    options = replace(options, size=size, level=options.level * size)
+    found = judge(family, models, options)
+    seen = f"inputs last {options.horizon:g}: what happens to memory beyond that is not seen"
+    slowest = _slowest(models[max(models)])
+    if found.outcome == "stable" and found.groups != ("recurrent",) and slowest > options.horizon:
+        words = f"{found.reason}; but {seen}, and the slowest time constant at m = {max(models)} is {slowest:.3g}: take a horizon beyond it, or move the recurrent weights alone"
+        return replace(found, outcome="undecided", beta0=None, reason=words, parametrization=options.parametrization)
+    return replace(found, reason=f"{found.reason} ({seen})", parametrization=options.parametrization)
+
+
+def _slowest(model: ContinuousRNN) -> float:
+    """The slowest time constant at rest, in units of time."""
+    try:
+        return float(linearise(model).time_constant) * model.dt
+    except ModelError:
+        return float("inf")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from perdure.stability.step_map import flat_start, step_map
 
 LONGER, SMALLER = 8, 1e-8
 RISE, CONVEX, MUCH = 1e-3, 1.5, 100.0
-MARGIN, STILL, STEPS = 1e-10, 1e-14, 2000  # above 1; of a state at rest; of a run that looks for it
+MARGIN, STILL, STEPS = 1e-12, 1e-14, 2000  # above 1; of a state at rest; of a run that looks for it
 PRECISION = 1e-4  # of the least radius at which something grows
 
 
@@ -117,5 +117,3 @@ class Growth:
                 visible = third > 1e-9 * left[:, :, :steps].amax(2)
                 found[piece] = ((rising & visible) | ~torch.isfinite(left).all(2)).any(1)
         return found
-
-

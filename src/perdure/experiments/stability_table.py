@@ -1,0 +1,76 @@
+"""For each activation, parametrisation and perturbed group: the radius beta_0 up to which networks of growing width keep the memory, or none.
+
+Run `python -m perdure.experiments.stability_table`; docs/verdict.md holds what it printed. The target is (1 + t)^-1.5. Linear networks are judged exactly and on the infinite
+horizon; the others are placed and trained by `perdure.fit` and searched on a finite one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from perdure import functionals as F
+from perdure.stability.verdict import Verdict
+from perdure.stability.verdict import stable_approximation as exactly
+from perdure.training.verdict import STRUCTURES, Searched, judged, trained
+
+POWER, DT, HORIZON, THRESHOLD = 1.5, 0.1, 25.6, 0.1
+ACTIVATIONS = ("tanh", "hardtanh", "relu")
+MAPS = ("direct", "exp", "softplus", "inverse")
+GROUPS = ("recurrent", "input", "readout", "all")
+LINEAR_WIDTHS, WIDTHS = (4, 8, 16, 32, 64), (4, 8, 16)
+RADII = np.concatenate([[0.0], np.geomspace(1e-3, 2.0, 8)])
+
+
+def cell(verdict: Verdict) -> str:
+    """beta_0, "none" or "undecided".
+
+    >>> from types import SimpleNamespace
+    >>> cell(SimpleNamespace(outcome="stable", beta0=0.2345)), cell(SimpleNamespace(outcome="unstable", beta0=0.0))
+    ('0.23', 'none')
+    """
+    return {"stable": f"{verdict.beta0:.2g}", "unstable": "none"}.get(verdict.outcome, "undecided")
+
+
+def rows(
+    activations: Sequence[str] = ACTIVATIONS, maps: Sequence[str] = MAPS, widths: Sequence[int] = WIDTHS, groups: Sequence[str] = GROUPS
+):
+    """(activation, map, cells by group, E_m(0) at the largest width over the norm, seconds), one after the other."""
+    target = F.polynomial(POWER)
+    for name in maps:
+        start = time.perf_counter()
+        found = {g: exactly(target, parametrization=name, widths=LINEAR_WIDTHS, groups=g, threshold=THRESHOLD) for g in groups}
+        last = found[groups[0]].curves[max(LINEAR_WIDTHS)]
+        yield (
+            "linear, exact",
+            name,
+            {g: cell(v) for g, v in found.items()},
+            float(last.raw[0] / last.target_norm),
+            time.perf_counter() - start,
+        )
+    for activation in activations:
+        for name in maps:
+            start = time.perf_counter()
+            structure = STRUCTURES.get(name, "diagonal")
+            models, stops = trained(target, widths, activation, name, structure, DT, HORIZON, 0)
+            cells, nominal = {}, float("nan")
+            for group in groups:
+                options = Searched(target, 1.0, RADII, THRESHOLD, group, name, 0, HORIZON, 1.0, 8)
+                verdict = judged(models, f"{structure} {activation} networks ({stops})", options)
+                curve = verdict.curves[max(widths)]
+                cells[group], nominal = cell(verdict), float(curve.raw[0] / curve.target_norm)
+            yield activation, name, cells, nominal, time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the table, row by row."""
+    print("| activation | map | " + " | ".join(GROUPS) + " | E(0), relative | seconds |")
+    print("| --- | --- | " + "--- | " * len(GROUPS) + "---: | ---: |")
+    for activation, name, cells, nominal, seconds in rows():
+        print(f"| {activation} | {name} | " + " | ".join(cells[g] for g in GROUPS) + f" | {nominal:.1e} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
