@@ -13,11 +13,8 @@ import sys
 import numpy as np
 from scipy.linalg import expm
 
+from perdure import destabilising, kreiss_constant, lyapunov, perturbation_bound, pseudospectral_abscissa, stability_radius
 from perdure.stability.level_sets import least_singular_values
-from perdure.stability.linear_bound import perturbation_bound
-from perdure.stability.lyapunov import lyapunov
-from perdure.stability.pseudospectra import kreiss_constant, pseudospectral_abscissa
-from perdure.stability.radius import destabilising, stability_radius
 
 W = np.array([[-1.0, 100.0], [0.0, -1.0]])
 INPUT, READOUT = np.array([0.0, 1.0]), np.array([1.0, 0.0])  # the kernel is 100 t e^{-t}

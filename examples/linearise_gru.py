@@ -10,9 +10,7 @@ import sys
 import numpy as np
 import torch
 
-from perdure import memory_function
-from perdure.stability.gates import gru_jacobian
-from perdure.stability.linearise import linearise
+from perdure import gru_jacobian, linearise, memory_function
 
 SIZE = 16
 BIASES = (0.0, 2.0, 3.0)

@@ -12,6 +12,7 @@ from perdure import functionals as F
 from perdure.nn import ContinuousRNN
 from perdure.training import sequences
 from perdure.training.gauss_newton import GaussNewton
+from perdure.training.placement import place
 from perdure.training.problem import Problem, damped, everything
 from perdure.training.sensitivity import has_closed_form
 from perdure.training.twin import Twin
@@ -143,10 +144,13 @@ def test_directions_that_the_data_do_not_fix_stay():
     torch.testing.assert_close(found[:, 0], torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=D), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_gauss_newton_reaches_what_scipy_reaches(seed):
-    torch.manual_seed(seed)
+def test_gauss_newton_reaches_what_scipy_reaches():
     model = ContinuousRNN(1, 2, activation="tanh", parametrization="exp", structure="diagonal", dt=0.1, output_size=1, dtype=D)
+    place(model, TARGET, horizon=None, bound=1.0, scale=0.5)
+    g = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(0.2 * torch.randn(p.shape, generator=g, dtype=D))
     task = problem(model, steps=20, rows=6)
     chosen = everything(task.twin)
     start = torch.cat([p.detach().flatten() for p in task.twin.learned.values()]).numpy()
@@ -161,7 +165,11 @@ def test_gauss_newton_reaches_what_scipy_reaches(seed):
         put(values)
         return task.residual().detach().numpy()
 
-    best = scipy.optimize.least_squares(residual, start, method="lm", max_nfev=1500)
+    def slopes(values):
+        put(values)
+        return task.forward_mode(chosen)[0].numpy()
+
+    best = scipy.optimize.least_squares(residual, start, jac=slopes, max_nfev=60)
     put(start)
     method = GaussNewton(task, chosen)
     losses = [method.step() for _ in range(60) if method.finished is None]

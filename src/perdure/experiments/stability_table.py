@@ -14,7 +14,7 @@ import numpy as np
 from perdure import functionals as F
 from perdure.stability.verdict import Verdict
 from perdure.stability.verdict import stable_approximation as exactly
-from perdure.training.verdict import STRUCTURES, Searched, judged, trained
+from perdure.training.verdict import Searched, judged, trained, usual_structure
 
 POWER, DT, HORIZON, THRESHOLD = 1.5, 0.1, 25.6, 0.1
 ACTIVATIONS = ("tanh", "hardtanh", "relu")
@@ -31,7 +31,9 @@ def cell(verdict: Verdict) -> str:
     >>> cell(SimpleNamespace(outcome="stable", beta0=0.2345)), cell(SimpleNamespace(outcome="unstable", beta0=0.0))
     ('0.23', 'none')
     """
-    return {"stable": f"{verdict.beta0:.2g}", "unstable": "none"}.get(verdict.outcome, "undecided")
+    if verdict.outcome == "stable" and verdict.beta0 is not None:
+        return f"{verdict.beta0:.2g}"
+    return "none" if verdict.outcome == "unstable" else "undecided"
 
 
 def rows(
@@ -53,7 +55,7 @@ def rows(
     for activation in activations:
         for name in maps:
             start = time.perf_counter()
-            structure = STRUCTURES.get(name, "diagonal")
+            structure = usual_structure(activation, name)
             models, stops = trained(target, widths, activation, name, structure, DT, HORIZON, 0)
             cells, nominal = {}, float("nan")
             for group in groups:

@@ -16,6 +16,7 @@ from perdure.errors import ArgumentTypeError
 from perdure.nn.sequences import Batch, read
 from perdure.ops.recurrence import get_activation, integrators, recurrence
 from perdure.ops.recurrence.driven import driven
+from perdure.ops.recurrence.outputs import outputs, serves
 from perdure.parametrizations import Parametrization, get
 from perdure.parametrizations.structures import Diagonal, Structure, get_structure
 
@@ -170,6 +171,8 @@ class ContinuousRNN(nn.Module):
         """
         batch = read(input, self.input_size, self.weight_ih_l0.dtype, self.batch_first)
         start = self._start(hx, batch)
+        if batch.lengths is None and (found := self._outputs(batch.x, start[0])) is not None:
+            return batch.restore(found[0]), found[1][None] if batch.batched else found[1]
         y, last = batch.x, []
         for layer in range(self.num_layers):
             states = []
@@ -226,6 +229,20 @@ class ContinuousRNN(nn.Module):
             )
         return given
 
+    def _outputs(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Outputs (T, B, output_size) and the last state where nothing needs the states between: no gradient, no hook on the readout; else None."""
+        readout = self.readout
+        if type(readout) is not nn.Linear or readout.bias is not None or self.num_layers > 1 or self.bidirectional or self.integrator != "euler":
+            return None
+        cell, into, bias = cast(Structure, self.recurrent_l0), self.weight_ih_l0, self.bias_l0
+        tensors = [x, into, readout.weight, h0, *cell.parameters()] + ([] if bias is None else [bias])
+        if torch.is_autocast_enabled(x.device.type) or _watched(readout) or not serves(*tensors):
+            return None
+        weight = cell.vector() if isinstance(cell, Diagonal) else cell()
+        if weight.dtype != x.dtype:
+            return None
+        return outputs(x, into, bias, weight, readout.weight, step=self.dt, activation=self.activation, h0=h0)
+
     def _layer(self, suffix: str, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
         """States (T, B, m) of one layer in one direction, and the last one.
 
@@ -275,3 +292,9 @@ class ContinuousRNN(nn.Module):
             "integrator": "euler",
         }
         return ", ".join(parts + [f"{name}={getattr(self, name)!r}" for name, value in defaults.items() if getattr(self, name) != value])
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether anything but the module's own code runs when it is called."""
+    hooks = module._forward_hooks or module._forward_pre_hooks or torch.nn.modules.module._has_any_global_hook()
+    return bool(hooks) or "forward" in vars(module)

@@ -73,7 +73,7 @@ def sobolev_distance(
             )
     from perdure.stability.nonlinear import measure
 
-    own = dt if dt is not None else getattr(model, "dt", getattr(target, "dt", None))
+    own = dt if dt is not None else measure.own_dt(model) or measure.own_dt(target)
     chosen = measure.options(model, own, horizon, bound, seed, 1, input_size, batch_first)
     with one_thread():
         return measure.distance(model, target, chosen)

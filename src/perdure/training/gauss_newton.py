@@ -1,6 +1,7 @@
 r"""Levenberg and Marquardt's method: Gauss-Newton steps on the residuals, damped until they pay.
 
-With r the residuals and J their Jacobian, columns scaled to their greatest length so far (Moré 1978), a step is
+With r the residuals and J their Jacobian, columns scaled by the longest so far of their parameter tensor (after Moré 1978, but with one scale a
+tensor: the rate of a mode that the sequences hardly feel is not thrown about), a step is
 
     delta = -(J^T J + mu I)^{-1} J^T r,
 
@@ -18,7 +19,7 @@ import torch
 from perdure._typing import Tensor
 from perdure.training.problem import Problem
 
-START, GREATEST, LEAST = 1e-3, 1e12, 1e-15  # of mu
+START, GREATEST, LEAST = 0.1, 1e12, 1e-15  # of mu
 TRIALS = 12
 FLAT = 1e-9  # relative gain of a step below which nothing is left to gain
 

@@ -29,7 +29,7 @@ from perdure.stability.perturbation import perturbation_error
 from perdure.stability.verdict import Verdict, judge
 from perdure.training.fit import fit
 
-STRUCTURES = {"direct": "dense"}  # the paper's plain network; the stable maps on a diagonal
+RISING = ("relu", "sigmoid", "softplus")  # sigma >= 0: a state can only rise, and a linear one is a pair of them, coupled
 
 
 def stable_approximation(
@@ -65,7 +65,8 @@ def stable_approximation(
         radii: beta for the curves; None takes 0 and 24 values from 1e-4 to 2 (12 for nonlinear networks).
         threshold: relative to ||H||_{W1}.
         seed: of training and of random starts.
-        structure: of the recurrent weight of nonlinear networks; None takes "dense" for "direct", "diagonal" for the other maps.
+        structure: of the recurrent weight of nonlinear networks; None takes "dense" for "direct", for the other maps "diagonal", or "symmetric" where
+            sigma is never negative.
         dt: time between steps of nonlinear networks.
         horizon: time that inputs last, for nonlinear networks. A stable verdict on the readout or the input needs one beyond the slowest time constant.
         bound: largest |x|_inf, for nonlinear networks.
@@ -98,10 +99,21 @@ def stable_approximation(
     common = np.concatenate([[0.0], np.geomspace(1e-4, 2.0, 12)]) if radii is None else _checks.radii(radii)
     map_ = get(parametrization, fastest=1.0 / dt)
     name = type(map_).__name__.lower()
-    structure = STRUCTURES.get(name, "diagonal") if structure is None else structure
+    structure = usual_structure(activation, name) if structure is None else structure
     models, stops = trained(target, sizes, activation, name, structure, dt, horizon, seed, tick)
     options = Searched(target, 1.0, common, threshold, groups, name, seed, horizon, bound, perturbations)
     return judged(models, f"{structure} {activation} networks trained by perdure.fit ({stops})", options)
+
+
+def usual_structure(activation: str, parametrization: str) -> str:
+    """The structure of W that is judged unless another is asked for: the paper's plain matrix for "direct", a diagonal where that can do it.
+
+    >>> usual_structure("tanh", "direct"), usual_structure("tanh", "exp"), usual_structure("relu", "exp")
+    ('dense', 'diagonal', 'symmetric')
+    """
+    if parametrization == "direct":
+        return "dense"
+    return "symmetric" if activation in RISING else "diagonal"
 
 
 def trained(

@@ -23,27 +23,27 @@ TOGETHER = 256  # rows of a product that covers several steps
 
 
 @compiled
-def _by_columns(a, b, c):
-    """C <- C + B A, as `product`, for A (m, m) and flat B, C: eight, four or single rows of A at a time are added to a row of C."""
-    m = a.shape[0]
+def by_columns(a, b, c):
+    """C <- C + B A, as `product`, for A (m, n) and flat B, C: eight, four or single rows of A at a time are added to a row of C."""
+    m, n = a.shape
     eights = m - m % 8 if m >= 16 else 0
     fours = m - m % 4
     for r in range(b.size // m):
-        h, to = b[r * m : (r + 1) * m], c[r * m : (r + 1) * m]
+        h, to = b[r * m : (r + 1) * m], c[r * n : (r + 1) * n]
         for j in range(0, eights, 8):
             a0, a1, a2, a3, a4, a5, a6, a7 = a[j], a[j + 1], a[j + 2], a[j + 3], a[j + 4], a[j + 5], a[j + 6], a[j + 7]
             h0, h1, h2, h3, h4, h5, h6, h7 = h[j], h[j + 1], h[j + 2], h[j + 3], h[j + 4], h[j + 5], h[j + 6], h[j + 7]
-            for i in range(m):
+            for i in range(n):
                 low = (h0 * a0[i] + h1 * a1[i]) + (h2 * a2[i] + h3 * a3[i])
                 to[i] += low + ((h4 * a4[i] + h5 * a5[i]) + (h6 * a6[i] + h7 * a7[i]))
         for j in range(eights, fours, 4):
             a0, a1, a2, a3 = a[j], a[j + 1], a[j + 2], a[j + 3]
             h0, h1, h2, h3 = h[j], h[j + 1], h[j + 2], h[j + 3]
-            for i in range(m):
+            for i in range(n):
                 to[i] += (h0 * a0[i] + h1 * a1[i]) + (h2 * a2[i] + h3 * a3[i])
         for j in range(fours, m):
             h0, a0 = h[j], a[j]
-            for i in range(m):
+            for i in range(n):
                 to[i] += h0 * a0[i]
 
 
@@ -115,7 +115,7 @@ def forward(blas, code, w, dense, p, x, u, into, bias, h0, out, slope, value, si
                 if use_blas:
                     product(blas[0], letters, dims, scale, weight, previous, z)
                 elif dense:
-                    _by_columns(w[e], previous, z)
+                    by_columns(w[e], previous, z)
                 else:
                     for i in range(n):
                         z[i] += tiled[i] * previous[i]
@@ -219,7 +219,7 @@ def backward(
                 if use_blas:
                     product(blas[0], plain, dims, add, weight, now, g)
                 elif dense:
-                    _by_columns(w[e], now, g)
+                    by_columns(w[e], now, g)
                 else:
                     previous = start if k == 0 else flat_out[at - stride : at - stride + n]
                     for i in range(n):

@@ -109,18 +109,25 @@ def _log1p_series(u):
 
 
 @compiled
+def tanh(v):
+    """Hyperbolic tangent of one number."""
+    kind = type(v)
+    one, two, top = kind(1), kind(2), kind(40)
+    y = v + v
+    p, q = parts(top if y > top else y)
+    e = q * p + (q - one)
+    s = e / (e + two)
+    return s if v == v else v
+
+
+@compiled
 def activate(code, z, slope):
     """Z <- sigma(z) and slope <- sigma'(z), for one-dimensional arrays of one size."""
     kind = z.dtype.type
-    zero, half, one, two, top = kind(0), kind(0.5), kind(1), kind(2), kind(40)
+    zero, half, one, top = kind(0), kind(0.5), kind(1), kind(40)
     if code == TANH:
         for i in range(z.size):
-            v = z[i]
-            y = v + v
-            p, q = parts(top if y > top else y)
-            e = q * p + (q - one)
-            s = e / (e + two)
-            s = s if v == v else v
+            s = tanh(z[i])
             z[i] = s
             slope[i] = one - s * s
     elif code == HARDTANH:

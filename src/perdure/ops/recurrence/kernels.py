@@ -122,14 +122,14 @@ def _run(
     value = buffer(w, *out.shape) if keep_value else nothing
     turned = w.transpose(1, 2).contiguous() if dense else w.contiguous()[:, None]
     arrays = [t.numpy() for t in (turned, p.contiguous(), x, *drive, h0, out, slope, value)]
-    blas, sizes, code = _blas(w.dtype), (steps, batch, m), CODES[name]
+    blas, sizes, code = routines(w.dtype), (steps, batch, m), CODES[name]
 
     def work(_: int, span: Span) -> None:
         weights, *rest = arrays
         compiled.forward(blas, code, weights, dense, *rest, sizes, span)
 
     with announce.compiling(compiled.forward):
-        share(work, spans(copies, batch, _seconds(out.numel(), (m if dense else 0) + drive[0].shape[2])))
+        share(work, spans(copies, batch, seconds(out.numel(), (m if dense else 0) + drive[0].shape[2])))
     return out, slope, value
 
 
@@ -161,8 +161,8 @@ def _run_back(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor, Tensor]:  # fmt: skip
     """Fills q and by_u; gradients of h0, w, p, U and b."""
     copies, steps, batch, m = out.shape
-    dense, blas = w.ndim == 3, _blas(out.dtype)
-    parts = spans(copies, batch, _seconds(out.numel(), 2 * ((m if dense else 0) + u.shape[2])))
+    dense, blas = w.ndim == 3, routines(out.dtype)
+    parts = spans(copies, batch, seconds(out.numel(), 2 * ((m if dense else 0) + u.shape[2])))
     apart = len(parts) if copies == 1 else 1  # parts of several copies add to different ones
     with_w = wants_w and (not dense or blas[0] != 0)
     by_w = w.new_zeros(apart, copies, m if dense else 1, m) if with_w else w.new_empty(apart, 0, 0, 0)
@@ -193,10 +193,11 @@ def drives(*tensors: Tensor | None) -> bool:
     return all(t is None or (type(t) in ORDINARY and t.dtype == kind and t.device.type == "cpu" and t.numel()) for t in tensors)
 
 
-def _seconds(numbers: int, products: int) -> float:
+def seconds(numbers: int, products: int) -> float:
     """About what one thread takes: a nanosecond a number for the elementwise work, 50 GFLOP/s for the products."""
     return numbers * (1e-9 + 4e-11 * products)
 
 
-def _blas(dtype: torch.dtype) -> tuple[int, int]:
+def routines(dtype: torch.dtype) -> tuple[int, int]:
+    """Addresses of the matrix product and of the thread setting, zeros for none."""
     return (ADDRESSES[0] if dtype == torch.float32 else ADDRESSES[1]), ADDRESSES[2]

@@ -7,7 +7,8 @@ For a gradient G the move Delta of |Delta| <= r that maximises <G, Delta> is r t
     max        |Delta| = largest entry            Delta = r sign(G)                      |G|_* = sum of the entries' sizes
     rows       |Delta| = largest row (Euclid)     Delta = r G_i / |G_i| row by row       |G|_* = sum of the rows' norms
 
-Tensors carry a leading axis of copies. A tensor with more than two axes is a matrix of its first axis against all others.
+Tensors carry a leading axis of copies. A tensor with more than two axes is a matrix of its first axis against all others. Complex numbers move in all directions of their plane:
+<G, Delta> is then the real part of the sum of conj(G) Delta, and the sign of an entry its direction.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def best(gradient: Tensor, kind: str, radius: Tensor) -> Tensor:
         kept = (s > 1e-14 * s[:, :1]).to(s)  # directions without gradient stay where they are
         unit = ((u * kept[:, None]) @ vh).view_as(gradient)
     elif kind == "max":
-        unit = gradient.sign()
+        unit = gradient.sgn()
     else:
         size = _size(gradient, kind)
         unit = gradient / torch.where(size > 0, size, torch.ones_like(size))
@@ -43,8 +44,8 @@ def norm(move: Tensor, kind: str) -> Tensor:
     if kind == "spectral":
         return torch.linalg.matrix_norm(move.flatten(2), ord=2)
     if kind == "max":
-        return move.abs().flatten(1).amax(1)
-    return _size(move, kind).flatten(1).amax(1)
+        return _lines(move).abs().amax(1)
+    return _lines(_size(move, kind)).amax(1)
 
 
 def dual(gradient: Tensor, kind: str) -> Tensor:
@@ -52,8 +53,8 @@ def dual(gradient: Tensor, kind: str) -> Tensor:
     if kind == "spectral":
         return torch.linalg.svdvals(gradient.flatten(2)).sum(1)
     if kind == "max":
-        return gradient.abs().flatten(1).sum(1)
-    return _size(gradient, kind).flatten(1).sum(1)
+        return _lines(gradient).abs().sum(1)
+    return _lines(_size(gradient, kind)).sum(1)
 
 
 def random(like: Tensor, kind: str, radius: Tensor, generator: torch.Generator) -> Tensor:
@@ -63,9 +64,14 @@ def random(like: Tensor, kind: str, radius: Tensor, generator: torch.Generator) 
 
 
 def _size(x: Tensor, kind: str) -> Tensor:
-    if kind == "rows":
+    if kind == "rows" and x.ndim > 1:
         return torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1))
+    return torch.linalg.vector_norm(_lines(x), dim=1).view(-1, *[1] * (x.ndim - 1))
+
+
+def _lines(x: Tensor) -> Tensor:
+    """One line of numbers for each copy, also of single numbers."""
+    return x.reshape(x.shape[0], -1)
 
 
 def _times(radius: Tensor, x: Tensor) -> Tensor:

@@ -22,14 +22,15 @@ class Copies:
     transform, such as torch.nn.LSTM, is run copy by copy with the same results.
 
     Attributes:
-        weights: the parameters by name, as they are.
+        weights: the parameters by name, as they are; integers cannot move and are left out.
         batched: whether vmap is used, once called.
     """
 
     def __init__(self, call: Any, module: nn.Module | None) -> None:
         self._call = call
         self._wrapped = _Wrapped(call, module)
-        self.weights: Moves = {} if module is None else {name: p.detach() for name, p in module.named_parameters()}
+        parameters = {} if module is None else dict(module.named_parameters())
+        self.weights: Moves = {name: p.detach() for name, p in parameters.items() if p.is_floating_point() or p.is_complex()}
         self.batched: bool | None = None if self.weights else False
         self._width = 1
 

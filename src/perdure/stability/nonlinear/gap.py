@@ -4,7 +4,7 @@ r"""The two suprema of which the Sobolev distance is the sum, for some inputs.
 
 |x| = sup_t |x(t)|_inf, |D| over output channels the largest. For time-homogeneous maps an input that reaches its value at a time t < T reaches it at T when
 it comes later by T - t, so that both suprema may be taken over the steps 1, ..., T as well, each at its own time; T then says how much past an input may
-have. dD/dt is the difference of two outputs over dt. For Euler's method, as in `perdure.nn.ContinuousRNN`, that is the model's own dy/dt at the step
+have. Where the maps turn out not to be time-homogeneous, as with positions that are encoded, only the step T counts for both. dD/dt is the difference of two outputs over dt. For Euler's method, as in `perdure.nn.ContinuousRNN`, that is the model's own dy/dt at the step
 before; for a linear map with inputs held over steps it is a mean of dD/dt over a step, so that the values are never above the supremum.
 """
 
@@ -21,6 +21,7 @@ from perdure.errors import ModelError
 from perdure.stability.nonlinear.balls import Moves
 from perdure.stability.nonlinear.copies import Copies
 
+ALIKE = 1e-3  # of the largest response: a model that has not quite settled may still differ by so much
 FAINT = 1e-7  # weight of the rows that are not the largest, in the common gradient
 
 
@@ -73,11 +74,13 @@ class Gap:
 
     Attributes:
         warmup: steps without input that come first, so that a model that does not rest at its initial state has settled.
+        late: whether only the last step counts, where the two suprema may not be taken at their own times.
+        blind: whether derivatives were missing, so that nothing could climb.
     """
 
     def __init__(self, copies: Copies, target: Callable[[Tensor], Tensor] | None, dt: float, steps: int, size: int) -> None:
         self.copies, self.target, self.dt, self.steps, self.size = copies, target, dt, steps, size
-        self.warmup = 0
+        self.warmup, self.late, self.blind = 0, False, False
         self._still: tuple[int, Tensor] | None = None
 
     def responses(self, moves: Moves, x: Tensor) -> Tensor:
@@ -100,6 +103,21 @@ class Gap:
             if self.target is not None:
                 outputs.append(self.target(zero[0])[0])
         return all(bool((y - y[:1]).abs().max() <= 1e-12 * (1 + y.abs().max())) for y in outputs)
+
+    def set_late(self, x: Tensor) -> None:
+        """Count the last step alone where a map (with its weights as they are) answers a delayed input (R, T, d) otherwise than delayed."""
+        delay = self.steps // 3
+        both = torch.stack([x, torch.nn.functional.pad(x[:, :-delay], (0, 0, delay, 0))]).flatten(0, 1)[None]
+        with torch.no_grad():
+            answers = [self.responses({}, both)[0]]
+            if self.target is not None:
+                given = self._given(both)[0]
+                z = self.target(given)[:, self.warmup :]
+                answers.append(z[:-1] - z[-1:])
+        for answer in answers:
+            now, later = answer.chunk(2)
+            off = (later[:, delay:] - now[:, :-delay]).abs().max()
+            self.late = self.late or bool(off > ALIKE * now.abs().max())
 
     def differences(self, moves: Moves, x: Tensor) -> Tensor:
         """D for inputs (E, R, T, d), (E, R, T, o)."""
@@ -132,12 +150,13 @@ class Gap:
             leaves = {name: move[piece].detach().requires_grad_() for name, move in moves.items()}
             given = x[piece].detach().requires_grad_()
             with torch.enable_grad():
-                scores = self._scores(leaves, given)
+                scores = self._climbing(leaves, given)
                 finite = torch.isfinite(scores.level) & torch.isfinite(scores.slope)
                 largest = torch.where(finite.all(1), scores.total(), torch.zeros(()).to(x))
                 own = torch.where(finite, scores.own(), torch.zeros(()).to(x))
-                wanted = [*leaves.values(), given]
-                found = torch.autograd.grad(largest.sum() + FAINT * own.sum(), wanted, allow_unused=True)
+                wanted, value = [*leaves.values(), given], largest.sum() + FAINT * own.sum()
+                self.blind |= not value.requires_grad
+                found = torch.autograd.grad(value, wanted, allow_unused=True) if value.requires_grad else [None] * len(wanted)
             found = [
                 torch.zeros_like(t) if g is None else torch.nan_to_num(g, posinf=0.0, neginf=0.0)
                 for g, t in zip(found, wanted, strict=True)
@@ -148,14 +167,30 @@ class Gap:
             parts.append(Scores(scores.level.detach(), scores.slope.detach(), scores.when))
         return Scores.joined(parts), {name: torch.cat(g) for name, g in by_moves.items()}, torch.cat(by_x)
 
+    def _climbing(self, moves: Moves, x: Tensor) -> Scores:
+        """With their graph; without one where the model or the target leaves it, through numpy for instance."""
+        try:
+            return self._scores(moves, x)
+        except RuntimeError:
+            with torch.no_grad():
+                return self._scores({name: move.detach() for name, move in moves.items()}, x.detach())
+
+    def sizes(self, d: Tensor) -> tuple[Tensor, Tensor]:
+        """|D| and |D(t) - D(t - dt)| over output channels, (E, R, T), for D (E, R, T, o); 0 at the steps that do not count."""
+        steps = torch.cat([d[:, :, :1], d.diff(dim=2)], 2)
+        counts = torch.ones(d.shape[2], dtype=d.dtype)
+        if self.late:
+            counts[:-1] = 0
+        return d.abs().amax(3) * counts, steps.abs().amax(3) * counts
+
     def _scores(self, moves: Moves, x: Tensor) -> Scores:
         d = self.differences(moves, x)
         size = x.detach().abs().flatten(2).amax(2)
         bad = ~torch.isfinite(d).flatten(2).all(2)
         d = torch.where(bad[..., None, None], torch.zeros_like(d), d)
-        level, at_level = (d.abs().amax(3) / size[..., None]).max(2)
-        steps = torch.cat([d[:, :, :1], d.diff(dim=2)], 2)
-        slope, at_slope = (steps.abs().amax(3) / (self.dt * size[..., None])).max(2)
+        levels, steps = self.sizes(d)
+        level, at_level = (levels / size[..., None]).max(2)
+        slope, at_slope = (steps / (self.dt * size[..., None])).max(2)
         endless = torch.full_like(level, torch.inf)
         half = level.shape[1] // 2
         when = torch.cat([at_level[:, :half], at_slope[:, half:]], 1)

@@ -51,6 +51,9 @@ def kinds(module: nn.Module) -> dict[str, tuple[str, str]]:
             recurrent |= {id(p) for name, p in part.named_parameters() if name.startswith("weight_hh")}
         own = getattr(part, "balls", None)
         if isinstance(own, dict):
+            for name, ball in own.items():
+                if ball not in WORDS:
+                    raise _checks.fail(f"model.balls[{name!r}]", f"one of {list(WORDS)}", ball, "these are the balls that weights can move in")
             stated |= {id(p): own[name] for name, p in part.named_parameters(recurse=False) if name in own}
     found = {}
     for name, parameter in module.named_parameters():
@@ -94,6 +97,8 @@ def select(module: nn.Module, groups: str | Sequence[str], trained: Sequence[str
         raise _checks.fail("groups", "non-empty", list(groups), "use 'all' or some names")
     available = list(dict.fromkeys(group for group, _ in table.values()))
     if "all" in groups:
+        if len(groups) > 1:
+            raise _checks.fail("groups", "'all' or some names", list(groups), "'all' has them already: name it alone")
         groups = [name for name in available if any(table[p][0] == name and p in trained for p in table)]
         if not groups:
             raise ArgumentError(

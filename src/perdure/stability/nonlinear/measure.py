@@ -33,6 +33,8 @@ from perdure.stability.nonlinear.slope import at_zero
 STEPS = 256
 KEPT = 3  # inputs of each size for the unmoved model
 NEGLIGIBLE = 1e-10  # of the target's norm
+MOST = 2**63 - 1
+ROUNDED = 1e-9
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,22 @@ def options(
     batch_first: bool | None,
 ) -> Options:
     """Checked arguments; dt is the model's own where it has one, else 1, and the horizon 256 steps."""
-    own = getattr(model, "dt", None)
-    dt = _checks.positive((own if isinstance(own, int | float) else 1.0) if dt is None else dt, "dt", "it is the time between steps")
+    dt = _checks.positive((own_dt(model) or 1.0) if dt is None else dt, "dt", "it is the time between steps")
     steps = STEPS if horizon is None else whole_steps(horizon, dt)
     bound = _checks.positive(bound, "bound", "it is the largest |x|_inf of the inputs")
     seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
+    if seed >= MOST:
+        raise _checks.fail("seed", "below 2^63", seed, "torch's generators take no more")
     return Options(dt, steps, bound, seed, _checks.positive_int(samples, "perturbations"), input_size, batch_first)
+
+
+def own_dt(model: Any) -> float | None:
+    """The time between steps that a model says, as an attribute `dt` that is one number above zero: of Python, numpy or torch."""
+    try:
+        found = float(getattr(model, "dt", None))  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return found if 0 < found < float("inf") else None
 
 
 @dataclass(frozen=True)
@@ -112,9 +124,13 @@ def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
         goal = _goal(target, call, chosen, stack)
         generator = torch.Generator().manual_seed(chosen.seed + 1)
         shapes = patterns(getattr(target, "functional", target), chosen.steps, call.input_size, chosen.dt, generator)
-        _check(call, shapes[: min(4, len(shapes))] * chosen.bound)
+        given = shapes[: min(4, len(shapes))] * chosen.bound
+        _check(call, given, "model")
+        if target is not None:
+            _check(goal, given, "target")
         gap = Gap(copies, goal, chosen.dt, chosen.steps, call.input_size)
         gap.settle(False)
+        gap.set_late(given)
         table = {} if module is None else kinds(module)
         recurrent, biases = (frozenset(name for name, (group, _) in table.items() if group == wanted) for wanted in ("recurrent", "bias"))
         search = Search(gap, starts(shapes, chosen.bound), recurrent, chosen.samples, chosen.seed)
@@ -135,7 +151,7 @@ def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
     rows = point.x.shape[1]
     status = (
         f"lower bound: best of {rows} inputs after conditional-gradient ascent (steps, switches, noise, the target's worst linear inputs; three sizes up "
-        f"to |x| = {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}"
+        f"to |x| = {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}{_noted(ready.gap)}"
     )
     return SobolevDistance(
         float(level.max() + slope.max()), status=status, level=float(level.max()), slope=float(slope.max()),
@@ -177,14 +193,14 @@ def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], me
         upper=np.full(radii.shape, np.inf),
         status=(
             f"lower bound of the sup over weights ({how}) and inputs (ascent, |x| <= {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}; "
-            "infinite where a move makes the state of rest unstable"
+            f"infinite where a move makes the state of rest unstable{_noted(ready.gap)}"
         ),
         method=method,
         groups=tuple(names),
         parametrization=_map_name(model),
         ball=described(wanted),
         horizon=chosen.steps * chosen.dt,
-        width=int(getattr(model, "hidden_size", 0) or 0),
+        width=size if isinstance(size := getattr(model, "hidden_size", 0), int) else 0,
         target_norm=ready.norm,
         seed=chosen.seed,
         slope=slopes[0],
@@ -212,19 +228,18 @@ def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: 
     value = best.total().numpy().copy()
     row = best.scores.level.argmax(1)
     x = best.x[torch.arange(row.numel()), row][:, None]
-    grown = ready.growth.grows(best.moves, x)
-    for moves in search.shifts(balls, wanted) or [] if method == "ascent" else []:
-        more = ready.growth.grows(moves, x) & ~grown  # a shift may end the decay where it is not the worst on the horizon
-        for name in best.moves:
-            best.moves[name][more] = moves[name][more]
-        grown |= more
+    ways = [best.moves, *((search.shifts(balls, wanted) or []) if method == "ascent" else [])]
+    grown = [ready.growth.grows(moves, x) for moves in ways]  # a shift may end the decay where it is not the worst on the horizon
+    endless = torch.stack(grown).any(0).numpy() | np.isinf(value)
     edge = float("inf")
-    if bool(grown.any()) or np.isinf(value).any():
-        first = int((grown.numpy() | np.isinf(value)).argmax())
+    if endless.any():
+        first = int(endless.argmax())
         edge, value[first:] = float(wanted[first]), np.inf
-        if method == "ascent" and first:
-            at = torch.tensor([first])
-            edge = ready.growth.threshold(best[at].moves, x[at], float(wanted[first - 1]), edge)
+        at, low = torch.tensor([first]), float(wanted[max(0, first - 1)])
+        for moves, grows in zip(ways, grown, strict=True) if method == "ascent" and first else ():
+            if bool(grows[first]):
+                found = ready.growth.threshold({name: move[at] for name, move in moves.items()}, x[at], low, float(wanted[first]))
+                edge = min(edge, found)
     zero = best[torch.tensor([0])]
     smallest = (float(wanted[1]), best[torch.tensor([1])]) if method == "ascent" and wanted.numel() > 1 else None
     return Found(value[np.searchsorted(wanted.numpy(), radii)], zero, edge, smallest)
@@ -255,17 +270,28 @@ def _goal(target: Any, call: Any, chosen: Options, stack: ExitStack) -> Callable
     return adapt(target, input_size=size, dt=chosen.dt)
 
 
-def _check(call: Any, x: Tensor) -> None:
-    """Finite outputs, the same at every call."""
+def _check(call: Any, x: Tensor, name: str) -> None:
+    """Finite outputs, the same at every call, from each sequence by itself and from its past alone."""
+    middle = x.shape[1] // 2
     with torch.no_grad():
         y, again = call(x), call(x)
+        others = call(torch.cat([0.5 * x[:-1], x[-1:]]))
+        future = call(torch.cat([x[:, :middle], -0.5 * x[:, middle:]], 1))
     if not bool(torch.isfinite(y).all()):
-        raise ModelError("expected argument `model` to give finite outputs, but got NaN or infinity: try a smaller `bound` or `horizon`")
-    if not bool(torch.allclose(y, again, rtol=1e-9, atol=1e-12)):
-        raise ModelError(
-            "expected argument `model` to give the same outputs for the same inputs, but got others at the second call: switch off what is random, "
-            "and any state that is kept from call to call"
-        )
+        raise ModelError(f"expected argument `{name}` to give finite outputs, but got NaN or infinity: try a smaller `bound` or `horizon`")
+    for rule, got, one, other in (
+        ("give the same outputs for the same inputs", "others at the second call: switch off what is random, and any state that is kept from call to call", y, again),
+        ("treat each sequence of a batch by itself", "an output that moves with the other sequences: pass batch_first=False if its first axis is time", y[-1], others[-1]),
+        ("be causal", "an output that moves with later inputs: take one direction of a bidirectional layer, mask attention, pad a convolution on the left", y[:, :middle], future[:, :middle]),
+    ):  # fmt: skip
+        if not bool(torch.allclose(one, other, rtol=ROUNDED, atol=ROUNDED * float(y.abs().max()) + 1e-12)):
+            raise ModelError(f"expected argument `{name}` to {rule}, but got {got}")
+
+
+def _noted(gap: Gap) -> str:
+    """What else a reader of the result should know."""
+    late = "; the maps are not the same at all times: taken at the end of the horizon" if gap.late else ""
+    return late + ("; no derivatives to climb with: the best of the starts" if gap.blind else "")
 
 
 def _norm(target: Any, goal: Callable[[Tensor], Tensor], search: Search, chosen: Options) -> tuple[float, str]:

@@ -41,7 +41,8 @@ class Search:
 
     def still(self, names: tuple[str, ...], count: int) -> Moves:
         """No move, (count, ...) each."""
-        return {name: torch.zeros(count, *self.gap.copies.weights[name].shape, dtype=torch.float64) for name in names}
+        weights = self.gap.copies.weights
+        return {n: torch.zeros(count, *weights[n].shape, dtype=torch.promote_types(weights[n].dtype, torch.float64)) for n in names}
 
     def nominal(self, keep: int = 1) -> Points:
         """The best inputs for the unmoved weights, after an ascent from the `keep` best of every size."""

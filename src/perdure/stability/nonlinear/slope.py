@@ -29,6 +29,8 @@ def at_zero(gap: Gap, kinds: dict[str, str], nominal: Points, smallest: Points, 
     Returns:
         The slope; NaN where it needs forward mode and the model cannot be differentiated so.
     """
+    if not bool(torch.isfinite(nominal.total()).all()):
+        return float("nan")
     still = {name: torch.zeros_like(smallest.moves[name]) for name in kinds}
     if float(nominal.total()) > negligible:
         _, gradient, _ = gap.gradients(still, nominal.x)
@@ -44,7 +46,6 @@ def at_zero(gap: Gap, kinds: dict[str, str], nominal: Points, smallest: Points, 
         tangent = torch.func.jvp(outputs, tuple(still[n] for n in names), tuple(direction[n] for n in names))[1]
     except (RuntimeError, NotImplementedError):
         return float("nan")
-    size = x.abs().flatten(2).amax(2)
-    steps = torch.cat([tangent[:, :, :1], tangent.diff(dim=2)], 2)
-    level = (tangent.abs().flatten(2).amax(2) / size).amax()
-    return float(level + (steps.abs().flatten(2).amax(2) / (gap.dt * size)).amax())
+    size = x.abs().flatten(2).amax(2)[..., None]
+    levels, steps = gap.sizes(tangent)
+    return float((levels / size).amax() + (steps / (gap.dt * size)).amax())
