@@ -18,6 +18,7 @@ import torch
 
 from perdure.nn import ContinuousRNN
 from perdure.ops.recurrence import recurrence
+from perdure.ops.recurrence.outputs import outputs
 
 SIZES = ((8, 32), (16, 32), (8, 512), (16, 512), (64, 32), (64, 512), (256, 512))
 STEPS, DT = 100, 0.3
@@ -143,10 +144,27 @@ def stream(dtype, steps, rounds):
     print(f"| {dtype} | {ours:.2g} | {theirs:.2g} | {ours / theirs:.1f}x |".replace("torch.", "", 1), flush=True)
 
 
+def check_outputs(found, u, into, bias, w, c):
+    """Outputs and last states of every copy against the plain loop."""
+    for e, (y, last) in enumerate(zip(*found, strict=True)):
+        states = loop(u @ into[e].T + bias[e], w[e], DT)
+        for part, wanted in ((y, states @ c[e].T), (last, states[-1])):
+            error = float((part - wanted).abs().max() / wanted.abs().max())
+            if error > 1e-4:
+                raise SystemExit(f"not timed: outputs of copy {e} of m = {w.shape[-1]} are off by {error:.1e}")
+
+
 def ensemble(m, dtype, copies, rounds, batch=128, together=8):
-    """Forward of perturbed copies on one batch: eight at a time, so that their states stay in memory that is used again."""
+    """Forward of perturbed copies on one batch: eight at a time, so that their states stay in memory that is used again.
+
+    "Outputs only" does more than the others, which are given one drive for all: every copy has its own U and b, and a readout.
+    """
     x = torch.randn(STEPS, batch, m, dtype=dtype)
     w = torch.randn(copies, m, m, dtype=dtype) / m - torch.eye(m, dtype=dtype)
+    u, into, bias, c = (torch.randn(*shape, dtype=dtype) for shape in ((STEPS, batch, 1), (copies, m, 1), (copies, m), (copies, 1, m)))
+
+    def only():
+        return outputs(u, into, bias, w, c, step=DT)
 
     def ours():
         return [recurrence(x, part, step=DT)[1] for part in w.split(together)]
@@ -169,10 +187,18 @@ def ensemble(m, dtype, copies, rounds, batch=128, together=8):
         error = float((torch.cat(ours()) - torch.stack(looped())).abs().max())
         if error > 1e-4:
             raise SystemExit(f"not timed: copies of m = {m} are off by {error:.1e}")
+        check_outputs(only(), u, into, bias, w, c)
         found = timed(
-            {"eight at a time": ours, "one by one, fast kernel": singly, "one by one, plain loop": looped, "GEMMs": gemms}, rounds
+            {
+                "outputs only": only,
+                "eight at a time": ours,
+                "one by one, fast kernel": singly,
+                "one by one, plain loop": looped,
+                "GEMMs": gemms,
+            },
+            rounds,
         )
-    report(f"{m}, {dtype}".replace("torch.", ""), found, "one by one, plain loop")
+    report(f"{copies}, {m}, {dtype}".replace("torch.", ""), found, "one by one, plain loop")
 
 
 def main():
@@ -196,10 +222,12 @@ def main():
     for dtype in (torch.float32, torch.float64):
         stream(dtype, 20_000 if quick else 1_000_000, 3)
     print("\ncopies of one network, batch 128, 100 steps, forward; ms (times faster than the plain loop)\n")
-    print("| m, type | eight at a time | one by one, fast kernel | one by one, plain loop | GEMMs |\n| --- | ---: | ---: | ---: | ---: |")
-    for m in (8,) if quick else (8, 16, 64):
-        for dtype in (torch.float32, torch.float64):
-            ensemble(m, dtype, 16 if quick else 132, 1 if quick else 5)
+    print("| copies, m, type | outputs only | eight at a time | one by one, fast kernel | one by one, plain loop | GEMMs |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for copies, rounds in ((16, 1),) if quick else ((132, 5), (660, 3)):
+        for m in (8,) if quick else (8, 16, 64):
+            for dtype in (torch.float32, torch.float64):
+                ensemble(m, dtype, copies, rounds)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_every_method_lowers_the_loss_from_the_weights_as_given(method):
     model = rnn(3, "tanh", "exp", "diagonal")
     result = fit(model, F.exponential(0.5), method=method, **SHORT, **{**QUICK, "steps": 10}, lr=0.05)
     assert result.losses[0] == result.losses.max()
-    assert result.best_loss < {"gauss-newton": 1e-6, "lbfgs": 1e-4, "adam": 0.5}[method] * result.losses[0]
+    assert result.best_loss < {"gauss-newton": 1e-4, "lbfgs": 1e-4, "adam": 0.5}[method] * result.losses[0]
     assert result.stages[1:] == (method,) * (len(result.stages) - 1)
     assert result.best_loss == result.losses.min()
     assert result.steps[result.losses.argmin()] == result.best_step

@@ -232,11 +232,11 @@ class ContinuousRNN(nn.Module):
     def _outputs(self, x: Tensor, h0: Tensor) -> tuple[Tensor, Tensor] | None:
         """Outputs (T, B, output_size) and the last state where nothing needs the states between: no gradient, no hook on the readout; else None."""
         readout = self.readout
-        if type(readout) is not nn.Linear or readout.bias is not None or self.num_layers > 1 or self.bidirectional or self.integrator != "euler":
+        if self.num_layers > 1 or self.bidirectional or self.integrator != "euler" or type(readout) is not nn.Linear:
             return None
-        cell, into, bias = cast(Structure, self.recurrent_l0), self.weight_ih_l0, self.bias_l0
+        cell, into, bias = cast(Structure, self.recurrent_l0), self.weight_ih_l0, cast(Tensor | None, self.bias_l0)
         tensors = [x, into, readout.weight, h0, *cell.parameters()] + ([] if bias is None else [bias])
-        if torch.is_autocast_enabled(x.device.type) or _watched(readout) or not serves(*tensors):
+        if readout.bias is not None or _watched(readout) or torch.is_autocast_enabled(x.device.type) or not serves(*tensors):
             return None
         weight = cell.vector() if isinstance(cell, Diagonal) else cell()
         if weight.dtype != x.dtype:

@@ -19,7 +19,7 @@ from perdure.training.task import Task
 
 DIRECT, NUMBERS = 1200, 2**27  # parameters of a Gauss-Newton step that still pays, and numbers of its Jacobian
 WIDE = 0.5  # size of the input weights where the activation is to bend
-ENOUGH = 1.5  # times the root mean square of the exponential sum itself
+ENOUGH, NEGLIGIBLE = 1.5, 1e-8  # root mean squares: times that of the exponential sum itself, or below which there is nothing to gain
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def start(task: Task, problem: Problem, *, tail: bool, scale: float | None) -> S
         placed, notes = _placed(task, problem, linear, tail, scale)
         if placed is not None and placed.faithful and isinstance(task.functional, LinearFunctional):
             own = problem.relative(placed.sum(problem.x, dt=task.dt))
-            if float(problem.loss().detach()) <= ENOUGH**2 * own:
+            if float(problem.loss().detach()) <= max(ENOUGH**2 * own, NEGLIGIBLE**2):
                 return Start({}, False, "the network does what the exponential sum does", notes)
     if any(p.is_complex() for p in twin.learned.values()):
         return Start({}, True, "", (*notes, "complex parameters: L-BFGS only"))

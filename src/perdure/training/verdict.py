@@ -25,6 +25,7 @@ from perdure.parametrizations import Parametrization, get
 from perdure.stability import verdict as linear
 from perdure.stability.curve import PerturbationCurve
 from perdure.stability.linearise import linearise
+from perdure.stability.nonlinear.groups import kinds
 from perdure.stability.perturbation import perturbation_error
 from perdure.stability.verdict import Verdict, judge
 from perdure.training.fit import fit
@@ -145,10 +146,18 @@ def judged(models: dict[int, ContinuousRNN], family: str, options: Searched) -> 
     found = judge(family, models, options)
     seen = f"inputs last {options.horizon:g}: what happens to memory beyond that is not seen"
     slowest = _slowest(models[max(models)])
-    if found.outcome == "stable" and found.groups != ("recurrent",) and slowest > options.horizon:
+    if found.outcome == "stable" and not _recurrent_only(models[max(models)], found.groups) and slowest > options.horizon:
         words = f"{found.reason}; but {seen}, and the slowest time constant at m = {max(models)} is {slowest:.3g}: take a horizon beyond it, or move the recurrent weights alone"
         return replace(found, outcome="undecided", beta0=None, reason=words, parametrization=options.parametrization)
     return replace(found, reason=f"{found.reason} ({seen})", parametrization=options.parametrization)
+
+
+def _recurrent_only(model: ContinuousRNN, groups: Sequence[str]) -> bool:
+    """Whether all that is moved belongs to the recurrent weight."""
+    named = {name: kind for name, (kind, _) in kinds(model).items()}
+    return all(
+        g == "recurrent" or (g not in named.values() and all(k == "recurrent" for n, k in named.items() if n.startswith(g))) for g in groups
+    )
 
 
 def _slowest(model: ContinuousRNN) -> float:

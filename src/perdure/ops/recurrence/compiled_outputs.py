@@ -65,10 +65,10 @@ def outputs(blas, code, a, diagonal, bias, p, u, readout, h0, y, last, sizes, sp
         h0: (E, B, m).
         y: (E, T, o, B), written.
         last: (E, B, m), written; this E is that of all copies, the others may be 1 for what they share.
-        sizes: T, B, m, d, o.
+        sizes: T, m, d, o.
         span: first and last copy, first and last row.
     """
-    steps, batch, m, d, o = sizes
+    steps, m, d, o = sizes
     dense, rows = diagonal.size == 0, span[3] - span[2]
     most = -(-rows // -(-rows // TOGETHER))
     room, drive = np.empty((m + d) * most, y.dtype), np.empty(m * most, y.dtype)

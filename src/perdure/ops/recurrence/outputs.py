@@ -51,7 +51,7 @@ def outputs(
         into: U (m, d).
         bias: b (m,), or None.
         weight: W (m, m), or its diagonal (m,); of copies (E, m, m) or (E, 1, m).
-        readout: C (o, m).
+        readout: C (o, m); without rows, (0, m), where the last state is all that is wanted.
         step: p, a number or one for each state, (m,).
         activation: sigma, as for `recurrence`.
         h0: (B, m); None for zeros.
@@ -71,8 +71,10 @@ def outputs(
     get_activation(activation)
     rows, m = _size(u, "u", 3, -2), _size(into, "into", 2, -2)
     dense = tuple(weight.shape[-2:]) == (m, m)
-    if not dense and weight.ndim == 2 or weight.ndim == 3 and weight.shape[1] not in (1, m):
-        raise _checks.fail("weight", f"of shape ({m}, {m}), ({m},), (E, {m}, {m}) or (E, 1, {m})", tuple(weight.shape), "`into` has that many rows")
+    if not dense and (weight.ndim == 2 or weight.shape[:-1] not in ((), (weight.shape[0], 1))):
+        raise _checks.fail(
+            "weight", f"of shape ({m}, {m}), ({m},), (E, {m}, {m}) or (E, 1, {m})", tuple(weight.shape), "`into` has that many rows"
+        )
     gain = step if isinstance(step, Tensor) else u.new_full((m,), step)
     given = {
         "u": (u, (u.shape[-3], rows, into.shape[-1])),
@@ -85,7 +87,8 @@ def outputs(
     }
     copies = {t.shape[0] for t, shape in given.values() if t.ndim > len(shape)}
     for name, (t, shape) in given.items():
-        if tuple(t.shape[-len(shape) :]) != shape or t.ndim > len(shape) + 1 or (t.ndim > len(shape) and t.shape[0] not in (1, max(copies))):
+        lead, own = tuple(t.shape[: -len(shape)]), tuple(t.shape[-len(shape) :])
+        if own != shape or lead not in ((), (1,), (max(copies, default=1),)):
             fits = f"of shape {shape}" + (f" or {(max(copies), *shape)}" if copies else "")
             raise _checks.fail(name, fits, tuple(t.shape), "`into` says how many states, `u` how many steps, rows and channels")
         if t.dtype != u.dtype:
@@ -113,7 +116,9 @@ class Outputs(torch.autograd.Function):
     """y (E, T, B, o) and last states (E, B, m); every tensor leads with E or 1."""
 
     @staticmethod
-    def forward(u: Tensor, into: Tensor, bias: Tensor, w: Tensor, readout: Tensor, p: Tensor, h0: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    def forward(
+        u: Tensor, into: Tensor, bias: Tensor, w: Tensor, readout: Tensor, p: Tensor, h0: Tensor, name: str
+    ) -> tuple[Tensor, Tensor]:
         """From u (E, T, B, d), U (E, m, d), b (E, m), W (E, m, m) or its diagonal (E, m), C (E, o, m), p (E, m), h0 (E, B, m)."""
         tensors = (u, into, bias, w, readout, p, h0)
         if compiled is None or not kernels.compiles(u) or u.shape[2] < ROWS:
@@ -141,9 +146,7 @@ class Outputs(torch.autograd.Function):
         return (y.unflatten(0, (size, copies)), last.unflatten(0, (size, copies))), (0, 0)
 
 
-def _stored(
-    u: Tensor, into: Tensor, bias: Tensor, w: Tensor, readout: Tensor, p: Tensor, h0: Tensor, name: str
-) -> tuple[Tensor, Tensor]:
+def _stored(u: Tensor, into: Tensor, bias: Tensor, w: Tensor, readout: Tensor, p: Tensor, h0: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """By way of all states."""
     count = max(t.shape[0] for t in (u, into, bias, w, readout, p, h0))
     weight = (w if w.ndim == 3 else w[:, None]).expand(count, *([-1] * 2))
@@ -160,7 +163,7 @@ def _run(u: Tensor, into: Tensor, bias: Tensor, w: Tensor, readout: Tensor, p: T
     diagonal = w.new_empty(0, 0) if dense else w
     y, last = kernels.buffer(u, count, steps, o, batch), u.new_empty(count, batch, m)
     arrays = [t.detach().contiguous().numpy() for t in (a, diagonal, bias, p, u.transpose(2, 3), readout, h0, y, last)]
-    blas, sizes, code = kernels.routines(u.dtype), (steps, batch, m, d, o), CODES[name]
+    blas, sizes, code = kernels.routines(u.dtype), (steps, m, d, o), CODES[name]
 
     def work(_: int, span: Span) -> None:
         compiled.outputs(blas, code, *arrays, sizes, span)

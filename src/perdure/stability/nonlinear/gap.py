@@ -85,8 +85,12 @@ class Gap:
 
     def responses(self, moves: Moves, x: Tensor) -> Tensor:
         """Outputs of the copies less those without input, (E, R, T, o), for inputs (E, R, T, d)."""
+        return self.outputs(moves, x)[0]
+
+    def outputs(self, moves: Moves, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Responses, and the outputs for no input, (E, 1, T, o)."""
         y = self.copies.outputs(moves, self._given(x))[:, :, self.warmup :]
-        return y[:, :-1] - y[:, -1:]
+        return y[:, :-1] - y[:, -1:], y[:, -1:]
 
     def _given(self, x: Tensor) -> Tensor:
         """Inputs with one row of zeros more, after the warm-up."""

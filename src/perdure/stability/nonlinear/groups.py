@@ -53,7 +53,9 @@ def kinds(module: nn.Module) -> dict[str, tuple[str, str]]:
         if isinstance(own, dict):
             for name, ball in own.items():
                 if ball not in WORDS:
-                    raise _checks.fail(f"model.balls[{name!r}]", f"one of {list(WORDS)}", ball, "these are the balls that weights can move in")
+                    raise _checks.fail(
+                        f"model.balls[{name!r}]", f"one of {list(WORDS)}", ball, "these are the balls that weights can move in"
+                    )
             stated |= {id(p): own[name] for name, p in part.named_parameters(recurse=False) if name in own}
     found = {}
     for name, parameter in module.named_parameters():

@@ -15,7 +15,7 @@ from torch import nn
 from perdure import _checks
 from perdure._random import isolated
 from perdure._typing import Array, Tensor
-from perdure.adapters import adapt, frozen
+from perdure.adapters import Frozen, adapt, frozen
 from perdure.errors import ArgumentTypeError, ModelError
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.quadrature import finite_w1
@@ -117,7 +117,7 @@ def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
     with ExitStack() as stack:
         stack.enter_context(isolated(chosen.seed))
         stack.enter_context(torch.inference_mode(False))
-        twin = stack.enter_context(frozen(model, torch.float64))
+        twin = _twin(stack, model, "model")
         call = adapt(twin.model, input_size=chosen.input_size, dt=chosen.dt, batch_first=chosen.batch_first)
         module = twin.model if isinstance(twin.model, nn.Module) else None
         copies = Copies(call, module)
@@ -140,6 +140,16 @@ def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
                 "target", "other than zero", repr(target), "nothing is to be remembered: every model with readout 0 is exact"
             )
         yield Case(search, module, biases, norm, status)
+
+
+def _twin(stack: ExitStack, model: Any, name: str) -> Frozen:
+    """A frozen copy in float64; one that cannot be copied must be in float64 itself."""
+    twin = stack.enter_context(frozen(model, torch.float64))
+    if twin.dtype != torch.float64:
+        raise ModelError(
+            f"expected argument `{name}` to allow copy.deepcopy, or to be in float64, but got {'; '.join(twin.notes)}: convert it by {name}.double()"
+        )
+    return twin
 
 
 def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
@@ -257,7 +267,7 @@ def _goal(target: Any, call: Any, chosen: Options, stack: ExitStack) -> Callable
     if target is None:
         return call
     if isinstance(target, nn.Module):
-        target = stack.enter_context(frozen(target, torch.float64)).model
+        target = _twin(stack, target, "target").model
     size = chosen.input_size or getattr(target, "input_size", None) or call.input_size
     if size != call.input_size:
         raise _checks.fail("model", f"of the target's input size {size}", call.input_size, "compare maps of the same input")

@@ -7,6 +7,8 @@ one of C_1 A_1^k B_1, k < dim A_1, is not 0 (Kalman).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from scipy import linalg
@@ -27,7 +29,8 @@ def grows(jacobian: Array, reached: Array, seen: Array, margin: float) -> bool:
     >>> grows(a, b, c, 0.0), grows(a, b * [[0.0], [1.0]], c, 0.0), grows(a, b, c * [[0.0, 1.0]], 0.0)
     (True, False, False)
     """
-    t, z, count = linalg.schur(jacobian, output="complex", sort=lambda value: abs(value) > 1 + margin)
+    parts: tuple[Any, ...] = linalg.schur(jacobian, output="complex", sort=lambda value: abs(value) > 1 + margin)
+    t, z, count = parts[0], parts[1], int(parts[2])
     if count == 0:
         return False
     given, unstable = z.conj().T @ reached, t[:count, :count]
@@ -52,12 +55,9 @@ def reached_by(module: nn.Module, state: Array, size: int) -> Array:
 def seen_in(module: nn.Module, map_: StepMap, state: Array) -> Array:
     """C, (o, n): of a torch layer its topmost h, of a module with `step` by central differences of its output."""
     if kind_of(module) is not None:
-        at, found = 0, None
-        for name, shape in map_.blocks:
-            found = np.eye(map_.size)[at : at + shape[0]] if name.startswith("h_") else found
-            at += shape[0]
-        assert found is not None
-        return found
+        ends = np.cumsum([0, *(shape[0] for _, shape in map_.blocks)])
+        top = max(k for k, (name, _) in enumerate(map_.blocks) if name.startswith("h_"))
+        return np.eye(map_.size)[ends[top] : ends[top + 1]]
     by = SMALL * (1.0 + np.abs(state).max())
     moved = map_.tensor(state + by * np.concatenate([np.eye(map_.size), -np.eye(map_.size)]))
     with torch.no_grad():
@@ -68,5 +68,5 @@ def seen_in(module: nn.Module, map_: StepMap, state: Array) -> Array:
 
 def _output(module: nn.Module, map_: StepMap, states: Tensor) -> Tensor:
     before = states.reshape(len(states), len(map_.blocks), *map_.blocks[0][1]).transpose(0, 1)
-    given = torch.zeros(len(states), module.input_size, device=states.device, dtype=map_.real)  # type: ignore[arg-type]
+    given = torch.zeros(len(states), module.input_size, device=states.device, dtype=map_.dtype)  # type: ignore[arg-type]
     return module.step(given, before)[0]  # pyright: ignore[reportCallIssue]
