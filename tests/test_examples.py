@@ -26,6 +26,15 @@ def drop_in(text):
         assert 0 < half < hundredth, row
 
 
+def fit_functional(text):
+    """The error falls with the width; what a nudge of 0.05 does under the exp map does not grow."""
+    rows = [line.split() for line in text.splitlines()[1:]]
+    assert [row[0] for row in rows] == ["4", "8", "16"]
+    errors, moved = ([float(row[k]) for row in rows] for k in (1, 2))
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+    assert max(moved) < 0.1
+
+
 def linearise_gru(text):
     """The slowest mode is the late fall of the memory."""
     rows = re.findall(r"^ +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", text, re.MULTILINE)
@@ -66,6 +75,7 @@ def lemma_counterexample(text):
 
 CASES = {  # name: arguments, what the output must say
     "drop_in": (["--quick"], drop_in),
+    "fit_functional": (["figure.png"], fit_functional),
     "lemma_counterexample": (["figure.png"], lemma_counterexample),
     "linearise_gru": (["figure.png"], linearise_gru),
     "memory_of_an_lstm": (["figure.png"], memory_of_an_lstm),
