@@ -8,9 +8,11 @@ from torch import nn
 from perdure import functionals as F
 from perdure.errors import ArgumentError, ModelError
 from perdure.nn import ContinuousRNN
+from perdure.parametrizations import Inverse
 from perdure.stability import perturbation_error, sobolev_distance
 from perdure.stability.nonlinear import balls
 from perdure.stability.nonlinear.modes import grows
+from perdure.training.verdict import stable_approximation, trained
 
 SHORT = {"horizon": 8.0, "perturbations": 2}
 
@@ -216,6 +218,7 @@ BAD = [
     (lambda: perturbation_error(cell(0.5), None, [0.1], groups=["all", "typo"], **SHORT), ArgumentError, "typo"),
     (lambda: perturbation_error(Map(torch.ones(1), torch.mul, balls={"p": "nuclear"}), None, [0.1], **SHORT), ArgumentError, "spectral"),
     (lambda: perturbation_error(cell(0.5), None, [0.1], seed=2**63, **SHORT), ArgumentError, "seed"),
+    (lambda: stable_approximation(F.exponential(1.0), activation="tanh", dt=0.0), ArgumentError, "dt"),
 ]
 
 
@@ -224,6 +227,11 @@ def test_what_cannot_be_measured_is_refused(index):
     work, kind, words = BAD[index]
     with pytest.raises(kind, match=words):
         work()
+
+
+def test_a_verdict_is_about_the_map_that_was_given():
+    models, _ = trained(F.exponential(1.0), [1], "tanh", Inverse(a=3.0, b=0.25), "diagonal", 0.2, 2.0, 0)
+    assert (models[1].recurrent_l0.map.a, models[1].recurrent_l0.map.b) == (3.0, 0.25)
 
 
 def test_time_first_as_told():

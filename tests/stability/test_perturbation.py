@@ -215,11 +215,11 @@ def test_a_seed_is_an_integer():
         perturbation_error(F.exponential(1.0), F.exponential(1.0), [0.1], seed="a")
 
 
-def test_models_are_exponential_sums_of_the_same_input():
+def test_models_are_exponential_sums_or_modules_of_the_same_input():
     one = F.exponential(1.0)
     with pytest.raises(TypeError, match="approximate"):
         perturbation_error(F.polynomial(2.0), one, [0.1])
-    with pytest.raises(TypeError, match="linear functional"):
+    with pytest.raises(TypeError, match="torch module or an exponential sum"):
         perturbation_error("lstm", one, [0.1])
     with pytest.raises(ValueError, match="input size"):
         perturbation_error(one, F.stack(one, one), [0.1])

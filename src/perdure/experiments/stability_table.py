@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from perdure import functionals as F
-from perdure.stability.verdict import Verdict
 from perdure.stability.verdict import stable_approximation as exactly
 from perdure.training.verdict import Searched, judged, trained, usual_structure
 
@@ -24,16 +23,15 @@ LINEAR_WIDTHS, WIDTHS = (4, 8, 16, 32, 64), (4, 8, 16)
 RADII = np.concatenate([[0.0], np.geomspace(1e-3, 2.0, 8)])
 
 
-def cell(verdict: Verdict) -> str:
+def cell(outcome: str, beta0: float | None) -> str:
     """beta_0, "none" or "undecided".
 
-    >>> from types import SimpleNamespace
-    >>> cell(SimpleNamespace(outcome="stable", beta0=0.2345)), cell(SimpleNamespace(outcome="unstable", beta0=0.0))
-    ('0.23', 'none')
+    >>> cell("stable", 0.2345), cell("unstable", 0.0), cell("undecided", None)
+    ('0.23', 'none', 'undecided')
     """
-    if verdict.outcome == "stable" and verdict.beta0 is not None:
-        return f"{verdict.beta0:.2g}"
-    return "none" if verdict.outcome == "unstable" else "undecided"
+    if outcome == "stable" and beta0 is not None:
+        return f"{beta0:.2g}"
+    return "none" if outcome == "unstable" else "undecided"
 
 
 def rows(
@@ -48,7 +46,7 @@ def rows(
         yield (
             "linear, exact",
             name,
-            {g: cell(v) for g, v in found.items()},
+            {g: cell(v.outcome, v.beta0) for g, v in found.items()},
             float(last.raw[0] / last.target_norm),
             time.perf_counter() - start,
         )
@@ -62,7 +60,7 @@ def rows(
                 options = Searched(target, 1.0, RADII, THRESHOLD, group, name, 0, HORIZON, 1.0, 8)
                 verdict = judged(models, f"{structure} {activation} networks ({stops})", options)
                 curve = verdict.curves[max(widths)]
-                cells[group], nominal = cell(verdict), float(curve.raw[0] / curve.target_norm)
+                cells[group], nominal = cell(verdict.outcome, verdict.beta0), float(curve.raw[0] / curve.target_norm)
             yield activation, name, cells, nominal, time.perf_counter() - start
 
 

@@ -54,7 +54,7 @@ def sobolev_distance(
     >>> round(sobolev_distance(F.exponential(2.0), F.exponential(1.0)), 12)  # 1/2 + 0 + 2 * 1/4
     1.0
     >>> import torch
-    >>> found = sobolev_distance(torch.nn.Tanh(), lambda x: 0.5 * x, input_size=1, horizon=8)
+    >>> found = sobolev_distance(torch.nn.Tanh(), lambda x: 0.5 * x, input_size=1, horizon=8.0)
     >>> round(found, 2), found.status[:11]  # |tanh(x) - x/2| / |x| is largest at 0, where it is 1/2; a jump from -x to x changes it by twice that
     (1.5, 'lower bound')
     """

@@ -98,10 +98,10 @@ def stable_approximation(
     seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
     threshold = linear.threshold_of(threshold)
     common = np.concatenate([[0.0], np.geomspace(1e-4, 2.0, 12)]) if radii is None else _checks.radii(radii)
-    map_ = get(parametrization, fastest=1.0 / dt)
-    name = type(map_).__name__.lower()
+    dt = _checks.positive(dt, "dt", "it is the time between steps")
+    name = type(get(parametrization, fastest=1.0 / dt)).__name__.lower()
     structure = usual_structure(activation, name) if structure is None else structure
-    models, stops = trained(target, sizes, activation, name, structure, dt, horizon, seed, tick)
+    models, stops = trained(target, sizes, activation, parametrization, structure, dt, horizon, seed, tick)
     options = Searched(target, 1.0, common, threshold, groups, name, seed, horizon, bound, perturbations)
     return judged(models, f"{structure} {activation} networks trained by perdure.fit ({stops})", options)
 
@@ -118,7 +118,7 @@ def usual_structure(activation: str, parametrization: str) -> str:
 
 
 def trained(
-    target: Any, widths: Sequence[int], activation: str, parametrization: str, structure: str, dt: float, horizon: float, seed: int,
+    target: Any, widths: Sequence[int], activation: str, parametrization: str | Parametrization, structure: str, dt: float, horizon: float, seed: int,
     tick: Callable[[int], None] | None = None,
 ) -> tuple[dict[int, ContinuousRNN], str]:  # fmt: skip
     """A network for each width, and why their trainings stopped."""
