@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import perdure
 from perdure import functionals as F
@@ -78,3 +79,14 @@ def test_bad_input(options, kind, word):
 def test_a_target_that_is_no_functional():
     with pytest.raises(ArgumentTypeError, match="target"):
         perdure.stable_approximation(3, activation="tanh")
+
+
+def test_the_slowest_mode_counts_however_small_its_weight():
+    """Rate 2.8e-7 with a weight like its power 1.5: a move of 1e-6 ends its decay."""
+    model = perdure.nn.ContinuousRNN(
+        1, 16, activation="tanh", parametrization="direct", structure="dense", dt=0.1, output_size=1, dtype=torch.float64
+    )
+    perdure.fit(model, F.polynomial(1.5), dt=0.1, horizon=25.6)
+    curve = perdure.perturbation_error(model, F.polynomial(1.5), [1e-6], groups="recurrent", horizon=5.0, perturbations=2)
+    assert np.isinf(curve.error[0])
+    assert curve.divergence_radius < 5e-7

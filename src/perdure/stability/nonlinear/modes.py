@@ -19,7 +19,7 @@ from perdure.stability.cells import kind_of
 from perdure.stability.step_map import StepMap, step_map
 
 SMALL = 1e-6  # of an input, for central differences
-FAINT = 1e-8  # relative: below is rounding
+FAINT = 1e-15  # relative: below is rounding; the slowest of many modes has a weight like a power of its rate, and counts
 
 
 def grows(jacobian: Array, reached: Array, seen: Array, margin: float) -> bool:
