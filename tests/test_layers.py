@@ -12,7 +12,7 @@ LAYERS = [
     ["nn", "adapters", "approximation"],
     ["memory", "stability"],
     ["training"],
-    ["experiments", "report", "integrations"],
+    ["experiments", "audits", "report", "integrations"],
     ["cli", "__main__"],
 ]
 LEVEL = {f"perdure.{name}": level for level, names in enumerate(LAYERS) for name in names}
