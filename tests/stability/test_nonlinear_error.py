@@ -66,8 +66,7 @@ def test_ascent_is_within_5_percent_of_exact_and_never_above(case):
     exact = perturbation_error(model, target, [beta], **options)
     found = perturbation_error(model, target, [beta], method="ascent", perturbations=4, **options)
     assert found.method == "ascent"
-    # the norm of "exact" is exact, its sup over weights a search as well, which brute force has found up to 0.35 % short
-    assert 0.95 * exact.error[0] <= found.error[0] <= exact.error[0] * 1.0035
+    assert 0.95 * exact.error[0] <= found.error[0] <= exact.error[0] * (1 + 1e-9)
 
 
 def test_all_groups_together_against_exact():
@@ -77,9 +76,9 @@ def test_all_groups_together_against_exact():
     found = perturbation_error(model, TARGET, radii, horizon=12.0, method="ascent", perturbations=4)
     assert list(found.by_group) == ["recurrent", "input", "readout"]
     for name in found.by_group:
-        assert (found.by_group[name] <= exact.by_group[name] * 1.0035).all()
+        assert (found.by_group[name] <= exact.by_group[name] * (1 + 1e-9)).all()
         np.testing.assert_allclose(found.by_group[name], exact.by_group[name], rtol=0.05)
-    assert (found.error <= exact.error * 1.0035).all()
+    assert (found.error <= exact.error * (1 + 1e-9)).all()
     np.testing.assert_allclose(found.error, exact.error, rtol=0.05)
 
 

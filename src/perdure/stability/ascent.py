@@ -30,6 +30,7 @@ SWEPT, FEW = 48, 3  # modes times moves of a radius that are swept, and moves at
 DOUBT = 3e-3  # relative error of the quadrature, at kinks
 FINALISTS = 4
 COARSE = 4  # nodes a panel for a first look
+FINE = 32  # nodes a panel for the last climb of turning modes, whose maxima lie inside their discs or on flat arcs of them
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,19 @@ def _chunk(problem: Problem, r: Tensor, nodes: Nodes, carried: list[Move], drawn
             tried = climb(network, champion[torch.roll(torch.arange(size), shift)].scaled(factor), r, nodes)
             pools.append(tried)
     error, moves = _all(pools)
-    return [_final(problem, error.reshape(-1, size)[:, i], moves, i, size, nodes) for i in range(size)]
+    found = [_final(problem, error.reshape(-1, size)[:, i], moves, i, size, nodes) for i in range(size)]
+    return _finished(problem, found, r) if network.is_complex and "recurrent" in network.groups else found
+
+
+def _finished(problem: Problem, found: list[tuple[float, Move]], r: Tensor) -> list[tuple[float, Move]]:
+    """The moves found, climbed once more on nodes so dense that the kinks of |D| no longer hide a gain."""
+    dense = problem.nodes(float(r.max()), FINE)
+    moves = _improved(problem, Move.joined([move for _, move in found]), r, dense, dense)
+    results = []
+    for i, best in enumerate(found):
+        move = moves[i : i + 1]
+        results.append(max(best, (exact(problem.network, move, 0, problem.target, dense, problem.horizon), move), key=lambda pair: pair[0]))
+    return results
 
 
 def _improved(problem: Problem, move: Move, radii: Tensor, nodes: Nodes, coarse: Nodes) -> Move:
