@@ -1,7 +1,22 @@
-"""Any model as a map of sequences: torch recurrent layers, modules with model-output objects, callables."""
+"""Any model as a map of sequences: torch layers, modules with model-output objects, language models, callables; and what each of them is."""
 
-from perdure.adapters.frozen import Frozen, frozen
+from perdure.adapters.frozen import Frozen, frozen, in_some_type, native_dtype
 from perdure.adapters.output import unpack
-from perdure.adapters.sequence import SequenceMap, adapt
+from perdure.adapters.properties import Measured, Properties, measure
+from perdure.adapters.sequence import Adapted, SequenceMap, adapt
+from perdure.adapters.tokens import TokenModel
 
-__all__ = ["Frozen", "SequenceMap", "adapt", "frozen", "unpack"]
+__all__ = [
+    "Adapted",
+    "Frozen",
+    "Measured",
+    "Properties",
+    "SequenceMap",
+    "TokenModel",
+    "adapt",
+    "frozen",
+    "in_some_type",
+    "measure",
+    "native_dtype",
+    "unpack",
+]

@@ -1,4 +1,4 @@
-"""What a model says about its own input: how many channels, and which axis is time."""
+"""What a model says about its own input: how many channels, how many steps at most, and which arguments it takes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import nn
 
+from perdure.adapters.layout import first_layer
 from perdure.errors import ArgumentError
 
 NAMES = ("input_size", "in_features", "in_channels", "d_model", "embed_dim")
+LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_length", "context_length")
 
 
 def input_size(model: Any) -> int:
@@ -29,7 +31,7 @@ def input_size(model: Any) -> int:
         if isinstance(part, nn.Embedding):
             raise ArgumentError(
                 "expected argument `model` to take real-valued sequences, but got a model that starts with an embedding of tokens: "
-                "pass the part after the embedding, and its input_size"
+                "pass the part after the embedding, and its input_size; or perdure.adapters.TokenModel(model, tokens)"
             )
         for name in NAMES:
             size = getattr(part, name, None)
@@ -42,27 +44,37 @@ def input_size(model: Any) -> int:
 
 
 def first_size(model: Any) -> int | None:
-    """Input channels of a recurrent or linear layer, or of a sequence of layers that begins with one; None where that is not certain.
+    """Input channels of a recurrent, linear or convolutional layer, or of a sequence of layers that begins with one; None if uncertain.
 
     >>> first_size(nn.LSTM(3, 5)), first_size(nn.Sequential(nn.Linear(2, 8), nn.Tanh())), first_size(nn.Tanh())
     (3, 2, None)
     """
-    while isinstance(model, nn.Sequential) and len(model):
-        model = model[0]
-    if isinstance(model, nn.RNNBase):
-        return int(model.input_size)
-    return int(model.in_features) if isinstance(model, nn.Linear) else None
+    first = first_layer(model)
+    if isinstance(first, nn.RNNBase):
+        return int(first.input_size)
+    if isinstance(first, nn.Conv1d):
+        return int(first.in_channels)
+    return int(first.in_features) if isinstance(first, nn.Linear) else None
+
+
+def declared_length(model: Any) -> tuple[int, str] | None:
+    """The most steps a model says it takes, and the name by which it says so, in its `config` or itself; None where it does not.
+
+    >>> from types import SimpleNamespace
+    >>> declared_length(SimpleNamespace(config=SimpleNamespace(max_position_embeddings=512)))
+    (512, 'max_position_embeddings')
+    """
+    for owner in (getattr(model, "config", None), model):
+        for name in LENGTHS:
+            said = getattr(owner, name, None)
+            if isinstance(said, int) and not isinstance(said, bool) and said > 0:
+                return said, name
+    return None
 
 
 def takes_embeddings(model: Any) -> bool:
     """Whether the model is one of those that take vectors as the keyword `inputs_embeds`."""
     return isinstance(model, nn.Module) and hasattr(model, "get_input_embeddings") and "inputs_embeds" in parameters_of(model)
-
-
-def time_first(model: Any, batch_first: bool | None) -> bool:
-    """Whether the model wants (T, B, d): as told, else as its attribute `batch_first` says, else not."""
-    said = getattr(model, "batch_first", True) if batch_first is None else batch_first
-    return said is False
 
 
 def parameters_of(model: Any) -> frozenset[str]:

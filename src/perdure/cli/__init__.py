@@ -7,7 +7,10 @@ import sys
 import typer
 
 import perdure
-from perdure.cli import demo as demo  # each module adds its commands to the application when it is imported
+from perdure.cli import audit as audit  # each module adds its commands to the application when it is imported
+from perdure.cli import demo as demo
+from perdure.cli import reproduce as reproduce
+from perdure.cli import sweep as sweep
 from perdure.cli.app import app
 
 __all__ = ["app", "main"]

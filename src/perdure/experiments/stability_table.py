@@ -16,7 +16,7 @@ from perdure.stability.verdict import stable_approximation as exactly
 from perdure.training.verdict import Searched, judged, trained, usual_structure
 
 POWER, DT, HORIZON, THRESHOLD = 1.5, 0.1, 25.6, 0.1
-ACTIVATIONS = ("tanh", "hardtanh")
+ACTIVATIONS = ("tanh", "hardtanh", "relu", "elu", "gelu", "silu", "softsign", "sigmoid", "softplus")
 MAPS = ("direct", "exp", "softplus", "inverse")
 GROUPS = ("recurrent", "input", "readout", "all")
 LINEAR_WIDTHS, WIDTHS = (4, 8, 16, 32, 64), (4, 8, 16)

@@ -113,7 +113,8 @@ def _tops(x: Array, found: Array) -> tuple[Array, Array, Array]:
     # not into the immediate neighbourhood of a point that is known: a tenth of the gap off at least, on the side of the wider gap at the centre
     gap = np.where(vertex > 0, far, near)
     move = np.where(sound, np.sign(gap) * np.clip(np.abs(vertex), 0.1 * np.abs(gap), 0.9 * np.abs(gap)), 0.5 * wider)
-    promised = np.where(sound, slope * move + curvature * move**2, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # a parabola that is not sound may have infinite coefficients
+        promised = np.where(sound, slope * move + curvature * move**2, 0.0)
     gain = np.where(np.abs(wider) > 0, np.maximum(promised, 0.0) + DOUBT * np.abs(np.where(sound, gap, wider)), 0.0)
     return gain, x[b] * np.exp(move), f0 * (1 + np.maximum(promised, 0.0))
 

@@ -28,6 +28,7 @@ class Series:
         line: one of `LINES`, or None for points alone.
         marker: one of `MARKERS` or "triangle-up", or None for a line alone.
         hover: text of a point in the page; "" for the numbers alone.
+        thin: of many points without a line some are drawn, as suits samples of a curve; False draws all, as suits a cloud.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Series:
     line: str | None = "solid"
     marker: str | None = None
     hover: str = ""
+    thin: bool = True
 
 
 @dataclass(frozen=True)

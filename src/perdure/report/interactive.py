@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
+from perdure._typing import Array
 from perdure.report.chart import Chart, Series, colour
 
+POINTS = 2000  # of a line; a longer one keeps the least and the greatest value of each stretch, which looks the same
 SYMBOL = {"triangle-up": "triangle-up-open", "triangle-down": "triangle-down"}
 
 
@@ -30,8 +34,8 @@ def specification(chart: Chart) -> dict[str, Any]:
 
 
 def _trace(series: Series, chart: Chart) -> dict[str, Any]:
-    x, y = series.x, series.y
-    step = max(1, x.size // 40) if series.line is None and x.size > 60 else 1
+    x, y = outline(series.x, series.y) if series.line else (series.x, series.y)
+    step = max(1, x.size // 40) if series.line is None and series.thin and x.size > 60 else 1
     mode = "+".join(name for name, used in (("lines", series.line), ("markers", series.marker)) if used)
     trace: dict[str, Any] = {
         "x": _plain(x[::step]),
@@ -52,14 +56,39 @@ def _trace(series: Series, chart: Chart) -> dict[str, Any]:
     return trace
 
 
+def outline(x: Array, y: Array, points: int = POINTS) -> tuple[Array, Array]:
+    """A line of at most `points` points that spans the same heights: least and greatest value of each of points / 2 stretches, in their order.
+
+    Args:
+        x: (N,).
+        y: (N,); NaN stands for a break and is kept where a stretch holds nothing else.
+        points: as many as that stay as they are.
+
+    >>> x, y = outline(np.arange(100_000.0), np.sin(np.arange(100_000.0)))
+    >>> x.size, bool(y.max() > 0.999999), bool((np.diff(x) >= 0).all())
+    (2000, True, True)
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if y.size <= points:
+        return x, y
+    edges = np.linspace(0, y.size, points // 2 + 1).astype(int)
+    kept = []
+    for start, stop in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        part = y[start:stop]
+        low, high = np.argmin(np.where(np.isnan(part), np.inf, part)), np.argmax(np.where(np.isnan(part), -np.inf, part))
+        kept += sorted((start + int(low), start + int(high)))
+    return x[kept], y[kept]
+
+
 def _plain(values: Any) -> list[float | None]:
     return [float(v) if math.isfinite(v) else None for v in values]
 
 
 def _decades(chart: Chart) -> int:
-    """How many powers of ten the y axis spans."""
-    low, high = chart.y_range or (
-        min(float(s.y[s.y > 0].min()) for s in chart.series if (s.y > 0).any()),
-        max(float(s.y[s.y > 0].max()) for s in chart.series if (s.y > 0).any()),
-    )
-    return math.ceil(math.log10(high / low))
+    """How many powers of ten the y axis spans; 1 where nothing can be drawn on it."""
+    heights = [y for s in chart.series for y in (np.asarray(s.y, float),) if y.size]
+    shown = np.concatenate([y[(y > 0) & np.isfinite(y)] for y in heights]) if heights else np.empty(0)
+    if not chart.y_range and not shown.size:
+        return 1
+    low, high = chart.y_range or (float(shown.min()), float(shown.max()))
+    return max(1, math.ceil(math.log10(high) - math.log10(low)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from perdure.report.chart import Chart
 from perdure.report.interactive import specification
-from perdure.report.tables import Table
+from perdure.report.table import Table
 
 PAPER = "https://arxiv.org/abs/2305.19190"
 
@@ -35,22 +35,31 @@ def page(title: str, lead: str, findings: Sequence[str], sections: Sequence[Sect
         sections: in reading order.
         facts: what a reader should know of every number: name -> text.
     """
-    from jinja2 import Environment, StrictUndefined
+    charts = [specification(chart) for section in sections for chart in section.charts]
+    return fill("page.html.j2", charts, title=title, lead=lead, findings=findings, sections=sections, facts=facts)
+
+
+def fill(template: str, charts: Sequence[Mapping[str, Any]], **texts: Any) -> str:
+    """A template of this folder as HTML, with plotly's script and the charts in it; all texts are escaped.
+
+    Args:
+        template: file name; it may extend page.html.j2.
+        charts: from `perdure.report.interactive.specification`.
+        texts: what the template names.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(files("perdure.report").joinpath("page.html.j2").read_text(encoding="utf-8"))
-    charts = [specification(chart) for section in sections for chart in section.charts]
-    return template.render(
-        title=title,
-        lead=lead,
-        findings=findings,
-        sections=sections,
-        facts=facts,
-        paper=PAPER,
-        plotly=_in_script(get_plotlyjs()),
-        data=_in_script(strict_json(charts)),
+    folder = files("perdure.report")
+    environment = Environment(
+        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    scripts = {"plotly": _in_script(get_plotlyjs()), "data": _json_in_script(charts)}
+    return environment.get_template(template).render(paper=PAPER, **scripts, **texts)
 
 
 def strict_json(value: Any, indent: int | None = None) -> str:
@@ -78,4 +87,11 @@ def _in_script(text: str) -> Any:
     """Text that may stand inside a script element: nothing in it closes the element."""
     from markupsafe import Markup  # comes with jinja2
 
-    return Markup(text.replace("</", "<\\/"))  # the texts are plotly's script and our own JSON, where "<\/" means the same in strings
+    return Markup(text.replace("</", "<\\/"))  # the text is plotly's script, where "<\/" means the same in strings
+
+
+def _json_in_script(value: Any) -> Any:
+    """JSON that may stand inside a script element: no "<" is left in it, hence no end tag and no comment either."""
+    from markupsafe import Markup
+
+    return Markup(strict_json(value).replace("<", "\\u003c"))

@@ -82,7 +82,7 @@ def draw(chart: Chart, ax: Axes) -> None:
 
 def _draw_series(series: Series, ax: Axes) -> None:
     shade = "0.15" if series.tone is None else colour(series.tone)
-    every = max(1, series.x.size // 24)
+    every = max(1, series.x.size // 24) if series.line or series.thin else 1
     ax.plot(
         series.x,
         series.y,

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from perdure.experiments.co2 import CO2Result
 from perdure.experiments.curse import Curse
 from perdure.report.charts import pretty
+from perdure.report.table import Table
 
 AT = 0.064  # radius at which errors and bounds are tabulated
-
-
-@dataclass(frozen=True)
-class Table:
-    """A caption, column headings, and rows of text."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def curse_table(curse: Curse) -> Table:

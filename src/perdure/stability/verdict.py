@@ -297,7 +297,7 @@ def _radius(model: Any, curve: PerturbationCurve, options: Options) -> float:
     edge = curve.divergence_radius
     high = min(float(curve.radii[last + 1]) if last + 1 < curve.radii.size else np.inf, edge)
     while not np.isfinite(high):  # beyond the last common radius
-        low, high = max(low, 1.0), 4 * max(low, 1.0)
+        high = 4 * low if low > 0 else 1.0
         if high > FARTHEST:
             return FARTHEST
         if options.curve(model, np.array([high])).error[0] <= options.level:

@@ -1,0 +1,195 @@
+r"""App. J: the linearisation of a GRU at h = 0.
+
+With no input and zero biases of the candidate, h = 0 is an equilibrium of dh/dt = (1 - z)(n - h), and
+
+    d/dt h = A h,   A = Diag(s(-b_z)) (U_n Diag(s(b_r)) - I),   b_z, b_r the sums of input and recurrent bias
+
+(torch's convention, in which z is the paper's 1 - z; `perdure.stability.gates` shows that the place of the reset gate does not change the eigenvalues). Here
+the formula is written out from the weights and compared with the Jacobian of a step of torch's own GRU by central differences, and the rate of the slowest mode
+with the tail of the impulse memory, which knows nothing of either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from perdure._random import isolated
+from perdure._typing import Array
+from perdure.experiments import curves
+from perdure.experiments.base import Claim, Data, Experiment, Job, Row, Spec
+from perdure.memory import memory_function
+from perdure.report.chart import Chart, Series, tones
+from perdure.stability.gates import gru_jacobian
+
+STEP = 1e-5  # of the differences
+CLOSE, TAIL = 1e-7, 0.02  # of eigenvalues, absolute; of rates, relative
+QUIET = 1e-9  # of the response beside which the tail is read
+
+
+class AppJSpec(Spec):
+    """Of App. J.
+
+    Attributes:
+        widths: of the GRUs.
+        gains: sizes of U_n and of the biases of the gates, in standard deviations (of U_n over the root of the width).
+        seeds: repeats.
+        horizon: steps over which the memory is measured.
+    """
+
+    widths: tuple[int, ...] = (8, 32)
+    gains: tuple[float, ...] = (0.5, 1.0, 2.0)
+    seeds: int = Field(default=5, ge=1)
+    horizon: int = Field(default=400, ge=16)
+
+
+class AppJ(Experiment):
+    """Eigenvalues by the formula and by differences."""
+
+    name = "appj"
+    title = "Linearisation of a GRU at rest"
+    source = "Wang, Li & Li 2024, App. J"
+    method = (
+        "The paper derives the matrix Diag(s(b_z)) (U_h Diag(s(b_r)) - I). Here its eigenvalues, for random GRUs of torch (whose z is the paper's 1 - z), are "
+        "compared with those of the Jacobian of one step by central differences in float64, and its slowest rate with the tail of the measured memory."
+    )
+    profiles: ClassVar[Mapping[str, Spec]] = {
+        "tiny": AppJSpec(widths=(4,), gains=(0.5, 1.0), seeds=2, horizon=200),
+        "quick": AppJSpec(),
+        "paper": AppJSpec(widths=(8, 32, 128), seeds=20, horizon=1000),
+    }
+
+    def jobs(self, spec: AppJSpec) -> list[Job]:
+        """One GRU each."""
+        return [
+            {"width": m, "gain": gain, "seed": seed, "horizon": spec.horizon} for m in spec.widths for gain in spec.gains for seed in range(spec.seeds)
+        ]
+
+    def compute(self, job: Job, data: Data) -> list[Row]:
+        """One row an eigenvalue of A."""
+        m, gain = int(job["width"] or 0), float(job["gain"] or 0)
+        layer = random_gru(m, gain, int(job["seed"] or 0))
+        formula = formula_matrix(layer)
+        numerical = differences(layer) - np.eye(m)
+        closed = gru_jacobian(layer) - np.eye(m)
+        a, b = np.linalg.eigvals(formula), np.linalg.eigvals(numerical)
+        at = nearest(a, b)
+        slowest = float(-np.log(np.abs(1 + a).max()))  # of the steps: I + A
+        rate, stable = measured_rate(layer, int(job["horizon"] or 0)), bool(np.abs(1 + a).max() < 1)
+        whole: dict[str, Any] = {
+            "paper_to_differences": float(np.abs(a - b[at]).max()),
+            "closed_to_differences": float(np.abs(closed - numerical).max()),
+            "rate": slowest,
+            "measured_rate": rate if stable and rate is not None else float("nan"),
+            "stable": stable,
+        }
+        return [
+            {"real": float(x.real), "imag": float(x.imag), "numerical_real": float(y.real), "numerical_imag": float(y.imag), **whole}
+            for x, y in zip(a, b[at], strict=True)
+        ]
+
+    def charts(self, table: Any, spec: AppJSpec) -> list[Chart]:
+        """Eigenvalues of one GRU for each gain, and rates against rates."""
+        m = max(spec.widths)
+        series = []
+        for gain, tone in zip(spec.gains, tones(len(spec.gains)), strict=True):
+            rows = curves.chosen(table, width=m, gain=gain, seed=0)
+            series.append(Series(f"formula, gain {gain:g}", rows["real"].to_numpy(float), rows["imag"].to_numpy(float), tone, None, "circle", thin=False))
+            series.append(Series("", rows["numerical_real"].to_numpy(float), rows["numerical_imag"].to_numpy(float), tone, None, "x", thin=False))
+        caption = f"m = {m}, one GRU a gain. Circles: the formula; crosses: central differences of a step, less I."
+        plane = Chart("appj-eigenvalues", "Eigenvalues at h = 0", "real part (1/step)", "imaginary part (1/step)", tuple(series), caption)
+        rows = one_each(table)
+        rows = rows[np.isfinite(rows["measured_rate"])]
+        x, y = rows["rate"].to_numpy(float), rows["measured_rate"].to_numpy(float)
+        ends = np.array([x.min(), x.max()]) if len(x) else np.empty(0)
+        rates = (Series("random GRUs", x, y, 0.3, None, "circle", thin=False), Series("equal", ends, ends, None, "dash"))
+        caption = "Slowest mode of I + A against the tail of the impulse memory, for an input of 1e-6. GRUs whose rest is unstable are left out."
+        return [plane, Chart("appj-rates", "Slowest rate and memory", "rate by the formula (1/step)", "rate of the memory (1/step)", rates, caption, True, True)]
+
+    def claims(self, table: Any, spec: AppJSpec) -> list[Claim]:
+        """The formula, and what it says of the memory."""
+        rows = one_each(table)
+        worst, own = float(rows["paper_to_differences"].max()), float(rows["closed_to_differences"].max())
+        seen = rows[np.isfinite(rows["measured_rate"])]
+        off = (seen["measured_rate"] / seen["rate"] - 1).abs()
+        share = float((off <= TAIL).mean()) if len(seen) else 0.0
+        return [
+            Claim(
+                "At h = 0 a GRU linearises to Diag(s(b_z)) (U_h Diag(s(b_r)) - I).",
+                "eigenvalues of that matrix",
+                f"{len(rows)} random GRUs: largest distance of an eigenvalue from those by differences {worst:.1g}; of perdure.gru_jacobian's entries {own:.1g}",
+                "agrees" if max(worst, own) <= CLOSE else "differs",
+                f"Agrees up to {CLOSE:g}, the precision of the differences. It takes zero biases of the candidate (else h = 0 is no equilibrium), and torch's z is the "
+                "paper's 1 - z.",
+            ),
+            Claim(
+                "The memory of a GRU near rest decays exponentially, at the rate of the slowest eigenvalue.",
+                "as for a linear network with these eigenvalues",
+                f"of {len(rows)} GRUs {int(rows['stable'].sum())} are stable at rest and {len(seen)} show a tail: rates within {TAIL:.0%} of the formula's for {share:.0%}, "
+                f"median difference {100 * float(off.median()) if len(seen) else float('nan'):.1g} %",
+                "could not be tested" if len(seen) < 3 else "agrees" if share >= 0.9 else "differs",
+                "Agrees where nine in ten do. Small inputs: of large ones the formula says nothing.",
+            ),
+        ]
+
+
+def random_gru(width: int, gain: float, seed: int) -> nn.GRU:
+    """A GRU of one input in float64 whose rest is h = 0."""
+    with isolated(seed):
+        layer = nn.GRU(1, width, batch_first=True, dtype=torch.float64)
+        with torch.no_grad():
+            layer.weight_hh_l0.normal_().mul_(gain / width**0.5)
+            layer.bias_ih_l0.normal_().mul_(gain)
+            layer.bias_hh_l0.normal_().mul_(gain)
+            layer.bias_ih_l0[2 * width :] = 0.0
+            layer.bias_hh_l0[2 * width :] = 0.0
+    return layer
+
+
+def formula_matrix(layer: nn.GRU) -> Array:
+    """A, from the weights, (m, m)."""
+    m = layer.hidden_size
+    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().numpy()
+    reset, update = 1 / (1 + np.exp(-bias[:m])), 1 / (1 + np.exp(bias[m : 2 * m]))
+    return update[:, None] * (layer.weight_hh_l0.detach().numpy()[2 * m :] * reset[None, :] - np.eye(m))
+
+
+@torch.no_grad()
+def differences(layer: nn.GRU) -> Array:
+    """The Jacobian of a step at h = 0 by central differences, (m, m)."""
+    m = layer.hidden_size
+    moves = torch.cat([STEP * torch.eye(m, dtype=torch.float64), -STEP * torch.eye(m, dtype=torch.float64)])
+    _, after = layer(torch.zeros(2 * m, 1, 1, dtype=torch.float64), moves[None])
+    return ((after[0, :m] - after[0, m:]) / (2 * STEP)).T.numpy()
+
+
+def nearest(a: Array, b: Array) -> Array:
+    """Places of b that pair it with a at the least total distance."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(np.abs(a[:, None] - b[None, :]))[1]
+
+
+def measured_rate(layer: nn.GRU, horizon: int) -> float | None:
+    """Rate at which the envelope of the impulse memory falls over the last half of what is above rounding; None where less than a tenth is lost or little is seen."""
+    mf = memory_function(layer, horizon=horizon, probe="impulse", bound=1e-6, probes=8)
+    envelope = mf.envelope
+    seen = np.nonzero(envelope > max(4 * mf.noise_floor, QUIET * float(envelope[0])))[0]
+    seen = seen[seen < (3 * horizon) // 4]  # the last part of an envelope does not know what follows
+    if seen.size < 16:
+        return None
+    half = seen[seen.size // 2 :]
+    fall = np.log(envelope[half])
+    if fall[0] - fall[-1] < 0.1:
+        return None
+    return float(-np.polyfit(mf.times[half], fall, 1)[0])
+
+
+def one_each(table: Any) -> Any:
+    """The first row of each GRU."""
+    return table.drop_duplicates(["width", "gain", "seed"])

@@ -1,0 +1,71 @@
+"""What pydantic says of a spec, in one line that names the field, the rule, the value and the fix."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def explained(error: ValidationError, spec: type[BaseModel]) -> str:
+    """The first error; how many others there are is said at the end.
+
+    >>> class Point(BaseModel):
+    ...     width: int
+    >>> try:
+    ...     Point.model_validate({"width": "four"})
+    ... except ValidationError as error:
+    ...     print(explained(error, Point))
+    expected `width` to be a valid integer, unable to parse string as an integer, but got 'four': see docs/sweeps.md for what goes there
+    """
+    found = error.errors()
+    first = found[0]
+    path = _path(first["loc"])
+    text = _text(first, path, spec)
+    return text + (f" ({len(found) - 1} more to mend)" if len(found) > 1 else "")
+
+
+def _text(first: Any, path: str, spec: type[BaseModel]) -> str:
+    kind, message, value = first["type"], str(first["msg"]), first["input"]
+    if kind == "missing":
+        return f"expected `{path}` to be given, but it is missing: add it"
+    if kind == "extra_forbidden":
+        names = list(spec.model_fields) if len(first["loc"]) == 1 else []
+        near = difflib.get_close_matches(str(first["loc"][-1]), names, n=1)
+        fix = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(names)}" if names else "remove it, or mend its name"
+        return f"expected `{path}` to be a name that is known here, but it is not: {fix}"
+    if kind == "union_tag_not_found":
+        return f"expected `{path}.kind` to be given, but it is missing: write for example {{kind: polynomial, power: 1.5}}"
+    if kind == "union_tag_invalid":
+        return f"expected `{path}.kind` to be one of {first['ctx']['expected_tags']}, but got {first['ctx']['tag']!r}: choose one of these names"
+    rule = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if rule.startswith("expected "):
+        return f"`{path}`: {rule}"
+    rule = rule.removeprefix("Input should be ").removeprefix("Input should ")
+    return f"expected `{path}` to be {_lower(rule)}, but got {_shown(value)}: see docs/sweeps.md for what goes there"
+
+
+def _path(location: Sequence[Any]) -> str:
+    path = ""
+    parts = list(location)
+    for i, part in enumerate(parts):
+        if (
+            i
+            and isinstance(parts[i - 1], int)
+            and isinstance(part, str)
+            and part in ("polynomial", "exponential", "oscillating", "shift", "airy", "exponential_sum")
+        ):
+            continue  # pydantic names the kind of the union
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

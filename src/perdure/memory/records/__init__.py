@@ -1,0 +1,1 @@
+"""Memory from records: what `perdure.estimate_memory` is made of."""
