@@ -31,6 +31,7 @@ class Between(nn.Module):
         self.input_size = 1
 
     def forward(self, x):
+        """(B, T, 1) -> (B, T, 1)."""
         return self.outward(self.call(self.core, self.inward(x)))
 
 
@@ -121,7 +122,15 @@ def train(model, steps):
 
 
 def row(name, model, error):
-    found = audit(model, horizon=LENGTH, parts=("properties", "memory", "forgetting", "lengths"), lengths=(1, 4), budget=40.0, probes=("heaviside", "impulse"), name=name)
+    found = audit(
+        model,
+        horizon=LENGTH,
+        parts=("properties", "memory", "forgetting", "lengths"),
+        lengths=(1, 4),
+        budget=40.0,
+        probes=("heaviside", "impulse"),
+        name=name,
+    )
     curves = (found.part("memory") or {"curves": {}})["curves"]
     cells = [name, "–" if math.isnan(error) else f"{error:.2f}"]
     for probe in ("heaviside", "impulse"):

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from perdure import functionals, nn, ops, parametrizations
     from perdure.approximation import approximate
+    from perdure.audits.audit import audit
+    from perdure.audits.compare import compare
+    from perdure.audits.result import Audit
     from perdure.errors import ArgumentError, ArgumentTypeError, ModelError, PerdureError
     from perdure.memory import MemoryFunction, memory_function
+    from perdure.memory.data import MemoryEstimate, estimate_memory
     from perdure.memory.law import DecayFit, fit_decay
     from perdure.stability import PerturbationCurve, Verdict, perturbation_error, sobolev_distance
     from perdure.stability.equilibrium import NoEquilibriumError
@@ -32,11 +36,13 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "ArgumentError",
     "ArgumentTypeError",
+    "Audit",
     "DecayFit",
     "Destabilising",
     "FitResult",
     "Linearisation",
     "Lyapunov",
+    "MemoryEstimate",
     "MemoryFunction",
     "ModelError",
     "NoEquilibriumError",
@@ -47,9 +53,12 @@ __all__ = [
     "TheoremCheck",
     "Verdict",
     "approximate",
+    "audit",
     "check_theorem",
+    "compare",
     "destabilising",
     "equilibria",
+    "estimate_memory",
     "fit",
     "fit_decay",
     "functionals",
@@ -75,8 +84,12 @@ __all__ = [
 
 _MODULES = {
     "perdure.approximation": ["approximate"],
+    "perdure.audits.audit": ["audit"],
+    "perdure.audits.compare": ["compare"],
+    "perdure.audits.result": ["Audit"],
     "perdure.errors": ["ArgumentError", "ArgumentTypeError", "ModelError", "PerdureError"],
     "perdure.memory": ["MemoryFunction", "memory_function"],
+    "perdure.memory.data": ["MemoryEstimate", "estimate_memory"],
     "perdure.memory.law": ["DecayFit", "fit_decay"],
     "perdure.stability": ["PerturbationCurve", "Verdict", "perturbation_error", "sobolev_distance"],
     "perdure.stability.equilibrium": ["NoEquilibriumError"],

@@ -117,11 +117,12 @@ def test_the_model_is_left_as_it_was(case, measurement):
     assert_same(before, state(model))
 
 
-@pytest.mark.parametrize("measurement", ["properties", "memory", "derivative"])
-@pytest.mark.parametrize("calls", [1, 2, 4])
-@pytest.mark.parametrize("case", [case for case in CASES if owner(case.make) is None and case.name not in ("numpy", "function of tensors")], ids=str)
+@pytest.mark.parametrize(("measurement", "calls"), [("properties", 1), ("properties", 8), ("memory", 1), ("derivative", 2)])
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in ("numpy", "function of tensors")], ids=str)
 def test_also_when_it_raises_half_way(case, calls, measurement):
-    """A hook on the last leaf raises at its n-th call, after the parts before it have done their work."""
+    """A hook raises in a part of the model at its n-th call, after the parts before it have done their work."""
+    if case.library and calls == 1:
+        pytest.skip("later calls stand for the first ones: these models are slow to build")
     model = prepared(case)
     module = owner(model)
     fired = []
@@ -201,7 +202,7 @@ def test_a_state_kept_in_lists_and_attributes_is_put_back():
 
     model = Diary()
     before = state(model)
-    with frozen(model, torch.float64) as twin:
+    with frozen(model, torch.float64) as twin, torch.random.fork_rng():
         adapt(twin.model, input_size=1)(torch.ones(1, 3, 1))
         assert len(model.entries) == 2
     assert_same(before, state(model))

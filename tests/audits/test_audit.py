@@ -1,5 +1,6 @@
 """The audit: parts that stand alone, numbers that come from the model, a model that is left as it was."""
 
+import contextlib
 import json
 import math
 import sys
@@ -190,9 +191,15 @@ def state(model):
     if not isinstance(model, nn.Module):
         return ()
     return (
-        [(n, p.detach().clone(), p.dtype, p.requires_grad, None if p.grad is None else p.grad.clone()) for n, p in model.named_parameters()],
+        [
+            (n, p.detach().clone(), p.dtype, p.requires_grad, None if p.grad is None else p.grad.clone())
+            for n, p in model.named_parameters()
+        ],
         [(n, b.clone(), b.dtype) for n, b in model.named_buffers()],
-        [(n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), sorted(m.__dict__)) for n, m in model.named_modules()],
+        [
+            (n, m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks), sorted(m.__dict__))
+            for n, m in model.named_modules()
+        ],
         torch.get_rng_state(),
         torch.get_default_dtype(),
         torch.is_grad_enabled(),
@@ -220,26 +227,22 @@ def test_the_model_is_left_bit_for_bit(case):
     assert (found.curve is not None) == case.causal or found.parts["memory"].status != "measured"
 
 
-@pytest.mark.parametrize("calls", [1, 7, 30])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_also_when_it_raises_half_way(case, calls):
+def test_also_when_it_raises_half_way(case):
     model = case.build()
     if not isinstance(model, nn.Module):
         pytest.skip("a plain function has no state of ours to protect")
-    left = [calls]
+    left = [30]  # past the first calls, in the middle of a part
 
     def strike(*_):
         left[0] -= 1
         if left[0] < 0:
             raise RuntimeError("half-way")
 
-    inner = list(model.modules())[-1]
-    handle = inner.register_forward_hook(strike)
+    handle = list(model.modules())[-1].register_forward_hook(strike)
     before = state(model)
-    try:
-        audit(case.adapt(model), **{**CHEAP, "horizon": min(24, case.length or 24), "parts": ("memory",)})
-    except RuntimeError as error:
-        assert "half-way" in str(error)
+    with contextlib.suppress(RuntimeError):
+        audit(case.adapt(model), **{**CHEAP, "horizon": min(24, case.length or 24), "parts": ("memory", "forgetting")})
     assert same(before, state(model))
     handle.remove()
 
@@ -255,5 +258,8 @@ def test_every_part_is_there_or_says_why():
 
 
 def test_the_same_seed_gives_the_same_numbers():
-    one, two = (audit(functionals.polynomial(power=1.5), horizon=64, parts=("memory",), seed=3).to_dict()["parts"]["memory"]["data"] for _ in range(2))
+    one, two = (
+        audit(functionals.polynomial(power=1.5), horizon=64, parts=("memory",), seed=3).to_dict()["parts"]["memory"]["data"]
+        for _ in range(2)
+    )
     assert one == two

@@ -125,7 +125,9 @@ def test_memory_charts_leave_noise_out(gru):
 
 
 def test_a_heat_map_is_strict_json():
-    made = specify(Heatmap("plot-x", "t", "lag", "layer", np.arange(3), ("<b>", "two"), np.array([[0.0, 1e-3, 1.0], [1e-30, 0.1, 0.2]]), "share"))
+    made = specify(
+        Heatmap("plot-x", "t", "lag", "layer", np.arange(3), ("<b>", "two"), np.array([[0.0, 1e-3, 1.0], [1e-30, 0.1, 0.2]]), "share")
+    )
     trace = made["data"][0]
     assert trace["z"][0] == [None, -3.0, 0.0]
     assert trace["y"] == ["&lt;b&gt;", "two"]
@@ -144,7 +146,16 @@ def made(**parts):
 def curve(values, floor=0.0):
     from perdure.audits.recall import described
 
-    return described({"times": np.arange(len(values), dtype=float), "values": np.asarray(values, float), "noise_floor": floor, "status": "exact", "notes": [], "probe": "heaviside"})
+    return described(
+        {
+            "times": np.arange(len(values), dtype=float),
+            "values": np.asarray(values, float),
+            "noise_floor": floor,
+            "status": "exact",
+            "notes": [],
+            "probe": "heaviside",
+        }
+    )
 
 
 def memory(**curves):
@@ -173,7 +184,10 @@ BOTH_WAYS = {
     "draws_or_keeps": (made(properties={"random": HELD, "stateful": NOT}), made(properties={"random": NOT, "stateful": NOT})),
     "never_forgets": (made(memory=memory(heaviside=curve(LEVEL))), made(memory=memory(heaviside=curve(SLOW)))),
     "keeps_the_past": (made(forgetting={"forgets": False, "reason": "r"}), made(forgetting={"forgets": None, "reason": "r"})),
-    "close_to_unstable": (made(recurrence={"layers": [{**ROW, "stability_radius": 0.001}]}), made(recurrence={"layers": [{**ROW, "stability_radius": 0.1}]})),
+    "close_to_unstable": (
+        made(recurrence={"layers": [{**ROW, "stability_radius": 0.001}]}),
+        made(recurrence={"layers": [{**ROW, "stability_radius": 0.1}]}),
+    ),
     "no_memory": (made(memory=memory(heaviside=curve(T == 0))), made(memory=memory(heaviside=curve(T == 0), impulse=curve(SLOW)))),
     "horizon_too_short": (made(memory=memory(heaviside=curve(1 / (1 + 1e-3 * T)))), made(memory=memory(heaviside=curve(SLOW)))),
     "looks_back_briefly": (made(memory=memory(heaviside=curve(FAST))), made(memory=memory(heaviside=curve(SLOW)))),
@@ -261,7 +275,10 @@ def test_weights_in_fewer_bits_move_the_rate_they_store():
     with torch.no_grad():
         model.weight_ih_l0.fill_(1.0)
         model.weight_hh_l0.fill_(1 - 1 / 700)  # bfloat16 rounds it to 1: nothing between 1 - 1/256 and 1
-    rows = {row["format"]: row for row in audit(model, horizon=2048, parts=("memory", "storage"), lengths=(1,), bound=0.01).part("storage")["rows"]}
+    rows = {
+        row["format"]: row
+        for row in audit(model, horizon=2048, parts=("memory", "storage"), lengths=(1,), bound=0.01).part("storage")["rows"]
+    }
     assert rows["as given"]["law"]["parameters"]["rate"] == pytest.approx(-np.log(1 - 1 / 700), rel=1e-3)
     assert rows["bfloat16"]["law"]["law"] == "persistent"
     assert rows["float16"]["law"]["parameters"]["rate"] == pytest.approx(-np.log(float(torch.tensor(1 - 1 / 700).half())), rel=1e-3)

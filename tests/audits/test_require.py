@@ -112,4 +112,8 @@ def test_comparison_is_that_of_the_numbers(leak, sign, value, share):
     exact = math.log(1 / share) / 0.05
     outcome = requirement(f"horizon({share!r}) {sign} {value!r}").check(leak)
     near = abs(exact - value) < 1e-6
-    assert near or outcome.met == {"<": exact < value, "<=": exact <= value, ">": exact > value, ">=": exact >= value, "==": False, "!=": True}[sign]
+    assert (
+        near
+        or outcome.met
+        == {"<": exact < value, "<=": exact <= value, ">": exact > value, ">=": exact >= value, "==": False, "!=": True}[sign]
+    )

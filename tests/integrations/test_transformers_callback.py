@@ -73,7 +73,7 @@ def sequences():
 def test_values_go_to_the_loggers_and_the_loss_still_does(tmp_path):
     log = Log()
     trainer = trainer_for(tmp_path, make(), sequences(), [log])
-    MemoryCallback(every_n_steps=2, horizon=16, module="net", budget=None).attach(trainer)
+    MemoryCallback(every_n_steps=2, horizon=8, probes=8, module="net", budget=None).attach(trainer)
     trainer.train()
     found = [(step, logs) for step, logs in log.seen if "perdure/half_life" in logs]
     assert [step for step, _ in found] == [2, 4, 6, 8, 10, 12]
@@ -84,7 +84,9 @@ def test_values_go_to_the_loggers_and_the_loss_still_does(tmp_path):
 
 def test_without_a_trainer_values_join_its_own_logs(tmp_path):
     log = Log()
-    trainer = trainer_for(tmp_path, make(), sequences(), [MemoryCallback(every_n_steps=3, horizon=16, module="net", budget=None), log])
+    trainer = trainer_for(
+        tmp_path, make(), sequences(), [MemoryCallback(every_n_steps=3, horizon=8, probes=8, module="net", budget=None), log]
+    )
     trainer.train()
     assert [row["step"] for row in trainer.state.log_history if "perdure/half_life" in row and "loss" not in row] == [3, 6, 9, 12]
     assert [step for step, logs in log.seen if "perdure/half_life" in logs and "loss" in logs] == [4, 8, 12]
@@ -94,7 +96,7 @@ def test_the_training_is_the_same_bit_for_bit(tmp_path):
     plain, watched = make(), make()
     trainer_for(tmp_path / "a", plain, sequences(), []).train()
     trainer = trainer_for(tmp_path / "b", watched, sequences(), [])
-    callback = MemoryCallback(every_n_steps=1, horizon=16, module="net", budget=None).attach(trainer)
+    callback = MemoryCallback(every_n_steps=3, horizon=8, probes=8, module="net", budget=None).attach(trainer)
     trainer.train()
     assert callback.monitor.spent > 0
     assert not callback.monitor.broken
@@ -118,7 +120,9 @@ def test_a_language_model_is_measured_by_its_embeddings(tmp_path):
 
 def test_an_encoder_that_sees_both_ways_is_left_out_with_one_warning(tmp_path, caplog):
     torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, max_position_embeddings=16)
+    config = transformers.BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, max_position_embeddings=16
+    )
     tokens = torch.randint(0, 20, (32, 12), generator=torch.Generator().manual_seed(0))
     trainer = trainer_for(tmp_path, transformers.BertForMaskedLM(config), Rows(input_ids=tokens, labels=tokens), [], steps=4)
     MemoryCallback(every_n_steps=1, horizon=8, probes=8, budget=None).attach(trainer)
@@ -131,8 +135,8 @@ def test_an_encoder_that_sees_both_ways_is_left_out_with_one_warning(tmp_path, c
 
 
 def test_the_budget_holds_in_a_real_training(tmp_path):
-    trainer = trainer_for(tmp_path, make(), sequences(), [], steps=40)
-    callback = MemoryCallback(every_n_steps=1, horizon=64, module="net", budget=0.02).attach(trainer)
+    trainer = trainer_for(tmp_path, make(), sequences(), [], steps=20)
+    callback = MemoryCallback(every_n_steps=1, horizon=16, probes=8, module="net", budget=0.02).attach(trainer)
     trainer.train()
     monitor = callback.monitor
     assert monitor.put_off > 0

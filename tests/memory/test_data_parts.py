@@ -18,7 +18,9 @@ SHAPES = {"tc": [np.log(3.0)], "dc": [np.log(3.0), np.log(5.0)], "ss": [np.log(3
 
 def regressors(u, lags, steps):
     """Rows (u_j(t - s)) for all records and the steps given, by two loops."""
-    return np.array([np.concatenate([u[r, t - lags + 1 : t + 1, j][::-1] for j in range(u.shape[2])]) for r in range(len(u)) for t in steps])
+    return np.array(
+        [np.concatenate([u[r, t - lags + 1 : t + 1, j][::-1] for j in range(u.shape[2])]) for r in range(len(u)) for t in steps]
+    )
 
 
 def covariance(kernel, shape, lags):
@@ -133,7 +135,9 @@ def test_hyperparameters_are_the_best_of_a_grid():
     (m,) = moments(u, y, 20, (19, 400), True)
     starts = np.array([[0.0, 0.0], [3.0, 3.0]])
     found = maximise(m, KERNELS["tc"], 20, 1, True, starts)
-    grid = [factor(m, scaled(KERNELS["tc"], 20, np.array([[a, b]])), True).value for a in np.linspace(-1, 5, 60) for b in np.linspace(-6, 6, 60)]
+    grid = [
+        factor(m, scaled(KERNELS["tc"], 20, np.array([[a, b]])), True).value for a in np.linspace(-1, 5, 60) for b in np.linspace(-6, 6, 60)
+    ]
     assert found.value < min(grid) + 0.1
     assert found.value > min(grid) - 0.5
 
@@ -150,7 +154,9 @@ def test_drawn_hyperparameters_have_the_spread_of_the_evidence():
     mean = weight @ theta
     sd = np.sqrt(weight @ (theta - mean) ** 2)
     a, b = np.meshgrid(np.linspace(-1, 5, 120), np.linspace(-10, 6, 120), indexing="ij")
-    values = np.array([factor(m, scaled(KERNELS["tc"], 20, np.array([[p, q]])), True).value for p, q in zip(a.ravel(), b.ravel(), strict=True)])
+    values = np.array(
+        [factor(m, scaled(KERNELS["tc"], 20, np.array([[p, q]])), True).value for p, q in zip(a.ravel(), b.ravel(), strict=True)]
+    )
     mass = np.exp(-0.5 * (values - values.min()))
     mass /= mass.sum()
     exact = mass @ a.ravel()

@@ -29,7 +29,12 @@ REFUSED = {
     "constant output": (U, np.full(100, 1e5), {}, r"`outputs` to be changing in time"),
     "too short": (U[:10], Y[:10], {}, r"`inputs` to be at least 20 steps long, but got 10"),
     "horizon": (U, Y, {"horizon": 100}, r"`horizon` to be below the length of a record, 100 steps, but got 100"),
-    "horizon leaves nothing": (U, Y, {"horizon": 95}, r"seen at 16 steps or more, each with the 95 lags before it.*'6 in channel 0'.*smaller horizon"),
+    "horizon leaves nothing": (
+        U,
+        Y,
+        {"horizon": 95},
+        r"seen at 16 steps or more, each with the 95 lags before it.*'6 in channel 0'.*smaller horizon",
+    ),
     "small horizon": (U, Y, {"horizon": 2}, r"`horizon` to be at least 3"),
     "wide": (U.reshape(1, 100), Y.reshape(1, 100), {}, r"at least as many steps as channels.*transpose it"),
     "four axes": (U.reshape(1, 100, 1, 1), Y, {}, r"`inputs` to be of shape \(T,\), \(T, d\) or \(B, T, d\)"),

@@ -219,7 +219,12 @@ def loses_in_few_bits(audit: Audit) -> Advice | None:
     name = max(bad, key=lambda n: abs(bad[n] - 1))
     keep = [n for n in changes if n not in bad]
     return advice(
-        f"Weights in {name} change how far the model looks back. " + (f"{' and '.join(keep)} keep it within {percent(CHANGED)}." if keep else "None of the formats tried keeps it; keep the recurrent weights in single precision."),
+        f"Weights in {name} change how far the model looks back. "
+        + (
+            f"{' and '.join(keep)} keep it within {percent(CHANGED)}."
+            if keep
+            else "None of the formats tried keeps it; keep the recurrent weights in single precision."
+        ),
         f"1 % horizon in {name}: {number(bad[name])} times what it was.",
         "storage",
     )
@@ -249,7 +254,7 @@ def _value(row: dict) -> float | None:
 
 def _property(audit: Audit, name: str) -> dict | None:
     found = audit.part("properties")
-    return None if found is None else found[name]
+    return None if found is None else found.get(name)
 
 
 def _reading(audit: Audit, level: float):

@@ -97,7 +97,9 @@ def audit(
     probes = _names(probes, "probes", NAMES)
     multiples = tuple(sorted({_checks.positive_int(n, "lengths", "they multiply the horizon") for n in lengths}))
     if dtype is not None and (not isinstance(dtype, torch.dtype) or not dtype.is_floating_point):
-        raise ArgumentTypeError(f"expected argument `dtype` to be a floating-point torch type, but got {dtype!r}: pass torch.float64 or None")
+        raise ArgumentTypeError(
+            f"expected argument `dtype` to be a floating-point torch type, but got {dtype!r}: pass torch.float64 or None"
+        )
     clock = Budget(budget)
     call = adapt(model, input_size=input_size, dt=dt, batch_first=batch_first)
     sequences = _sequences(data, call.input_size, horizon)
@@ -168,7 +170,9 @@ def _first_calls(
     raise error
 
 
-def _first_call(call: Any, horizon: int, lengths: tuple[int, ...], dtype: torch.dtype, clock: Budget) -> tuple[torch.dtype, Cost, int | None]:
+def _first_call(
+    call: Any, horizon: int, lengths: tuple[int, ...], dtype: torch.dtype, clock: Budget
+) -> tuple[torch.dtype, Cost, int | None]:
     with torch.no_grad(), frozen(call, dtype) as twin:
         run = adapt(twin.model)
         run(torch.zeros(2, FIRST, run.input_size, dtype=twin.dtype, device=twin.device))
@@ -194,6 +198,9 @@ def _sequences(data: Any, size: int, horizon: int) -> Any:
     array = array[None] if array.ndim == 2 else array
     if array.ndim != 3 or array.shape[0] == 0 or array.shape[1] < horizon or array.shape[2] != size:
         raise _checks.fail(
-            "data", f"of shape (N, T, {size}) or (T, {size}) with T >= {horizon}", array.shape, "pass longer sequences, or a smaller horizon"
+            "data",
+            f"of shape (N, T, {size}) or (T, {size}) with T >= {horizon}",
+            array.shape,
+            "pass longer sequences, or a smaller horizon",
         )
     return array

@@ -66,7 +66,9 @@ def profile(u: Array, y: Array, delays: int) -> tuple[Array, float]:
     X = [x / scale for x in X]
     gram = X[0].T @ X[0]
     gram += RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    targets = [np.stack([u[part, delays - tau : steps - tau].ravel() for tau in range(delays)], 1) for part in (slice(0, half), slice(half, n))]
+    targets = [
+        np.stack([u[part, delays - tau : steps - tau].ravel() for tau in range(delays)], 1) for part in (slice(0, half), slice(half, n))
+    ]
     weights = np.linalg.solve(gram, X[0].T @ targets[0])
     shares = _scores(X[1] @ weights, targets[1])
     rng = np.random.default_rng(0)

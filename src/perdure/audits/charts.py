@@ -120,8 +120,7 @@ def plane_chart(name: str, title: str, groups: Mapping[str, Array], caption: str
     angle = np.linspace(0, 2 * np.pi, 181)
     series = [Series("unit circle", np.cos(angle), np.sin(angle), None, "dot")]
     for i, ((label, values), tone) in enumerate(zip(groups.items(), tones(len(groups)), strict=True)):
-        values = np.asarray(values, complex)
-        series.append(Series(safe(label), values.real, values.imag, tone, None, MARKERS[i % len(MARKERS)], thin=False))
+        series.append(Series(safe(label), np.real(values), np.imag(values), tone, None, MARKERS[i % len(MARKERS)], thin=False))
     return Chart(name, title, "real part", "imaginary part", tuple(series), caption)
 
 
@@ -151,7 +150,12 @@ def _heat(chart: Heatmap) -> dict[str, Any]:
         "zmin": low,
         "zmax": high,
         "colorscale": "Viridis",
-        "colorbar": {"title": {"text": safe(chart.unit), "side": "right"}, "tickvals": ticks, "ticktext": [f"1e{k}" for k in ticks], "thickness": 12},
+        "colorbar": {
+            "title": {"text": safe(chart.unit), "side": "right"},
+            "tickvals": ticks,
+            "ticktext": [f"1e{k}" for k in ticks],
+            "thickness": 12,
+        },
         "hovertemplate": "%{y}, lag %{x}: 10^%{z:.2f}<extra></extra>",
         "meta": None,
     }

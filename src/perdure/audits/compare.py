@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,11 +146,3 @@ def _warnings(audits: Sequence[Audit]) -> list[str]:
         if len(known) > 1:
             said.append(f"The {label} differs: {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in known)}.")
     return said
-
-
-def ratio(a: float, b: float) -> float:
-    """How many times the larger is the smaller; 1 for equal ones, inf against zero or for one infinity."""
-    low, high = sorted((a, b))
-    if low == high:
-        return 1.0
-    return math.inf if low <= 0 or math.isinf(high) else high / low

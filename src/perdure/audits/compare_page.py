@@ -27,7 +27,10 @@ def page(found: Comparison) -> str:
         title="Comparison of " + ", ".join(found.names),
         lead="Each number is read off that model's own audit; lower bounds are marked by ≥.",
         cards=[],
-        advice=[{"text": text, "number": "", "section": "numbers", "section_title": "the numbers"} for text in (*sentences(found), *found.warnings)],
+        advice=[
+            {"text": text, "number": "", "section": "numbers", "section_title": "the numbers"}
+            for text in (*sentences(found), *found.warnings)
+        ],
         advice_title="What differs",
         sections=sections,
         facts=FACTS,
@@ -44,7 +47,11 @@ def sentences(found: Comparison) -> list[str]:
             continue
         low, high = min(cells, key=lambda n: cells[n]), max(cells, key=lambda n: cells[n])
         if cells[high] > cells[low]:
-            by = f"{cells[high] / cells[low]:.3g} times that of {low} ({number(cells[low])})" if 0 < cells[low] and math.isfinite(cells[high]) else f"against {number(cells[low])} of {low}"
+            by = (
+                f"{cells[high] / cells[low]:.3g} times that of {low} ({number(cells[low])})"
+                if 0 < cells[low] and math.isfinite(cells[high])
+                else f"against {number(cells[low])} of {low}"
+            )
             made.append(f"The longest {what} is that of {high}: {number(cells[high])}, {by}." if what != "stability radius"
                         else f"The largest stability radius is that of {high}: {number(cells[high])}, {by}.")  # fmt: skip
     laws = {name: cell["value"] for name, cell in rows.get("law", {}).items()}
@@ -63,7 +70,9 @@ def _text(cell: dict[str, Any]) -> str:
 
 
 def _numbers(found: Comparison) -> Shown:
-    rows = [(row["quantity"].replace("_", " "), *(_text(row["models"][name]) for name in found.names), row["meaning"]) for row in found.rows()]
+    rows = [
+        (row["quantity"].replace("_", " "), *(_text(row["models"][name]) for name in found.names), row["meaning"]) for row in found.rows()
+    ]
     table = Table("A dash: not measured in that audit.", ("", *found.names, "what it is"), tuple(rows))
     return Shown("numbers", "The numbers side by side", (), (), (), (table,))
 
@@ -72,15 +81,35 @@ def _curves(found: Comparison) -> Shown:
     curves = {name: a.curve for name, a in zip(found.names, found.audits, strict=True) if a.curve is not None}
     charts = []
     for log in (False, True):
-        shares = {name: {**c, "values": [v / max(max(c["values"]), 1e-300) for v in c["values"]], "noise_floor": c["noise_floor"] / max(max(c["values"]), 1e-300)} for name, c in curves.items()}
+        shares = {
+            name: {
+                **c,
+                "values": [v / max(max(c["values"]), 1e-300) for v in c["values"]],
+                "noise_floor": c["noise_floor"] / max(max(c["values"]), 1e-300),
+            }
+            for name, c in curves.items()
+        }
         series = curve_series(shares, log)
         where = "logarithmic" if log else "linear"
         caption = "Each memory as a share of its own peak, by the probe that speaks for the model."
         if series:
             charts.append(Chart(f"plot-compare-{where}", f"memory, {where} time", time_label(found.audits[0].dt), "share of the peak", tuple(series), caption,
                                 x_log=log, y_log=True, y_range=heights(series)))  # fmt: skip
-    rows = [(name, law_text(c["law"]), *(said(c["readings"][r]) for r in ("half_life", "horizon_10", "horizon_1", "horizon_01")), c["probe"], c["status"]) for name, c in curves.items()]
-    table = Table("Times after which the envelope stays below a share of its peak.", ("model", "law", "half-life", "10 % left", "1 % left", "0.1 % left", "probe", "the curve is"), tuple(rows))
+    rows = [
+        (
+            name,
+            law_text(c["law"]),
+            *(said(c["readings"][r]) for r in ("half_life", "horizon_10", "horizon_1", "horizon_01")),
+            c["probe"],
+            c["status"],
+        )
+        for name, c in curves.items()
+    ]
+    table = Table(
+        "Times after which the envelope stays below a share of its peak.",
+        ("model", "law", "half-life", "10 % left", "1 % left", "0.1 % left", "probe", "the curve is"),
+        tuple(rows),
+    )
     return Shown("curves", "Memory functions", (), (), tuple(charts), (table,) if rows else ())
 
 
@@ -90,7 +119,11 @@ def _lengths(found: Comparison) -> Shown:
         for row in (a.part("lengths") or {}).get("rows", ()):
             left = number(row["left"]) if row["left"] > row["noise"] else f"below noise ({number(row['noise'])})"
             rows.append((name, f"{row['multiple']} ×", str(row["steps"]), left, row["law"], said(row["readings"]["horizon_1"])))
-    table = Table("Each curve read over multiples of the training length.", ("model", "length", "steps", "left at its end", "law", "1 % left"), tuple(rows))
+    table = Table(
+        "Each curve read over multiples of the training length.",
+        ("model", "length", "steps", "left at its end", "law", "1 % left"),
+        tuple(rows),
+    )
     return Shown("lengths", "Beyond the training length", (), (), (), (table,) if rows else ())
 
 

@@ -80,7 +80,9 @@ class _Largest(TorchDispatchMode):
         return out
 
 
-def estimate(call: Callable[[Tensor], Tensor], input_size: int, horizon: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> Cost:
+def estimate(
+    call: Callable[[Tensor], Tensor], input_size: int, horizon: int, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> Cost:
     """Time a few short calls and fit the cost model to them.
 
     Args:

@@ -61,6 +61,7 @@ def _run(context: Context, steps: int) -> dict[str, Any]:
         x = torch.as_tensor(u).to(twin.device, twin.dtype)
         call = adapt(twin.model)
         module = copy.deepcopy(call.module)
+        assert module is not None  # checked before this way was offered
         call = call.on(module)
         output, pulse = _responses(call(x))
         parameters = dict(module.named_parameters())
@@ -79,7 +80,9 @@ def _run(context: Context, steps: int) -> dict[str, Any]:
                     parameters[m].data = kept[m]
                 for i, (a, b) in enumerate(zip(moved, (output, pulse), strict=True)):
                     worst[i] = max(worst[i], float((a - b).norm() / (EPS * b.norm().clamp_min(1e-300))))
-            rows.append({"group": name or "all", "parameters": sum(parameters[m].numel() for m in members), "output": worst[0], "memory": worst[1]})
+            rows.append(
+                {"group": name or "all", "parameters": sum(parameters[m].numel() for m in members), "output": worst[0], "memory": worst[1]}
+            )
     rows.sort(key=lambda row: -row["memory"])
     return {"rows": rows, "steps": steps, "directions": DIRECTIONS, "eps": EPS}
 

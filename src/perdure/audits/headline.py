@@ -61,7 +61,13 @@ def _law(audit: Audit) -> Card:
         return Card("decay law", "none", "nothing is left after the first step")
     if law["law"] == "undecided":
         return Card("decay law", "undecided", f"likeliest: {law['best_law']}")
-    shown = {"rate": "rate {:.3g}", "power": "power {:.3g}", "exponent": "exponent {:.2g}", "lag": "ends after {:.3g}", "level": "level {:.2g}"}
+    shown = {
+        "rate": "rate {:.3g}",
+        "power": "power {:.3g}",
+        "exponent": "exponent {:.2g}",
+        "lag": "ends after {:.3g}",
+        "level": "level {:.2g}",
+    }
     said = [text.format(law["parameters"][name]) for name, text in shown.items() if name in law["parameters"]]
     return Card("decay law", law["law"], ", ".join(said), law["law"] == "persistent")
 
@@ -77,8 +83,15 @@ def _quantity(audit: Audit, name: str) -> tuple[object | None, str]:
 def _forgets(audit: Audit) -> Card:
     found, why = _quantity(audit, "forgets")
     if found is None:
-        return Card("forgets?", "undecided" if "undecided" in why else "–", "different pasts, one future" if "undecided" in why else "not measured")
-    return Card("forgets?", "yes" if found else "no", "different pasts, one future: the outputs meet" if found else "different pasts stay apart", not found)
+        return Card(
+            "forgets?", "undecided" if "undecided" in why else "–", "different pasts, one future" if "undecided" in why else "not measured"
+        )
+    return Card(
+        "forgets?",
+        "yes" if found else "no",
+        "different pasts, one future: the outputs meet" if found else "different pasts stay apart",
+        not found,
+    )
 
 
 def _radius(audit: Audit) -> Card:

@@ -108,7 +108,11 @@ ENTRIES = [
     Quantity("forgets", "two pasts, one future: the outputs meet", _forgets, "truth"),
     Quantity("stability_radius", "least over recurrent layers at rest (change of the step's matrix)", _least_radius),
     Quantity("spectral_radius", "largest over recurrent layers at rest (share left a step)", _spectral_radius),
-    Quantity("capacity", "steps of white noise that a linear readout finds in the output", lambda audit, _: (needed(audit, "capacity")["capacity"], False)),
+    Quantity(
+        "capacity",
+        "steps of white noise that a linear readout finds in the output",
+        lambda audit, _: (needed(audit, "capacity")["capacity"], False),
+    ),
     Quantity("causal", "no output moves before the input does", _property("causal"), "truth"),
     Quantity("time_homogeneous", "a delayed input gives the delayed response", _property("time_homogeneous"), "truth"),
     Quantity("linear", "responses add", _property("linear"), "truth"),

@@ -75,7 +75,13 @@ def _run(context: Context, steps: int) -> dict[str, Any]:
     lags = np.arange(-(steps - 1), steps)
     seen = (counts > 0) & ((lags >= 0) | ahead)
     profiles = {name: (total[seen] / counts[seen]).tolist() for name, total in totals.items()}
-    return {"lags": lags[seen].tolist(), "profiles": profiles, "steps": steps, "ahead": ahead, "half": {n: _half(lags[seen], np.array(p)) for n, p in profiles.items()}}
+    return {
+        "lags": lags[seen].tolist(),
+        "profiles": profiles,
+        "steps": steps,
+        "ahead": ahead,
+        "half": {n: _half(lags[seen], np.array(p)) for n, p in profiles.items()},
+    }
 
 
 def _keep(held: dict[str, torch.Tensor], name: str) -> Any:

@@ -113,9 +113,9 @@ def measure_all(
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line of bounded length.
+    r"""An error in one line of bounded length.
 
-    >>> reason(ValueError("two\\nlines")), reason(KeyError())
+    >>> reason(ValueError("two\nlines")), reason(KeyError())
     ('two', 'KeyError')
     """
     text = str(error).strip().splitlines()

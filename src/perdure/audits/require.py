@@ -31,7 +31,9 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-PATTERN = re.compile(r"\s*(?P<name>[A-Za-z_][A-Za-z_0-9]*)\s*(?:\(\s*(?P<argument>[^()]*?)\s*\))?\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<value>\S+)\s*")
+PATTERN = re.compile(
+    r"\s*(?P<name>[A-Za-z_][A-Za-z_0-9]*)\s*(?:\(\s*(?P<argument>[^()]*?)\s*\))?\s*(?P<sign>>=|<=|==|!=|>|<)\s*(?P<value>\S+)\s*"
+)
 WORDS = (*LAWS, "undecided", "none")
 
 

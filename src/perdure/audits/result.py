@@ -105,7 +105,9 @@ class Audit:
         """
         level = _checks.number(level, "level")
         if not 0 < level < 1:
-            raise _checks.fail("level", "between 0 and 1, both excluded", level, "pass the share of the peak you call forgotten, such as 0.01")
+            raise _checks.fail(
+                "level", "between 0 and 1, both excluded", level, "pass the share of the peak you call forgotten, such as 0.01"
+            )
         return crossing(self._curve("a horizon"), level)
 
     def _curve(self, what: str) -> dict[str, Any]:
@@ -173,9 +175,13 @@ class Audit:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             why = (error.strerror or str(error)).lower()
-            raise ArgumentError(f"expected `path` to be an audit saved as JSON, but got {Path(path).name} ({why}): check the name") from None
+            raise ArgumentError(
+                f"expected `path` to be an audit saved as JSON, but got {Path(path).name} ({why}): check the name"
+            ) from None
         except ValueError as error:
-            raise ArgumentError(f"expected `path` to be an audit saved as JSON, but got {Path(path).name} ({error}): save it again") from None
+            raise ArgumentError(
+                f"expected `path` to be an audit saved as JSON, but got {Path(path).name} ({error}): save it again"
+            ) from None
         return cls.from_dict(data)
 
     def save(self, path: str | Path) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 from perdure.audits.charts import Heatmap, curve_series, heights, lengths_chart, memory_charts, plane_chart, safe, time_label
 from perdure.audits.reading import Reading
 from perdure.audits.result import Audit
+from perdure.audits.words import number
 from perdure.report.chart import Chart, Series
 from perdure.report.table import Table
-from perdure.audits.words import number
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ def law_text(law: dict[str, Any] | None) -> str:
     if law is None:
         return "none"
     name = law["law"] if law["law"] != "undecided" else f"undecided ({law['best_law']} likeliest)"
-    parameters = [f"{k} {law['parameters'][k]:.3g}" for k in ("rate", "order", "power", "time_constant", "exponent", "level", "lag") if k in law["parameters"]]
+    parameters = [
+        f"{k} {law['parameters'][k]:.3g}"
+        for k in ("rate", "order", "power", "time_constant", "exponent", "level", "lag")
+        if k in law["parameters"]
+    ]
     return f"{name}: {', '.join(parameters)}"
 
 
@@ -63,7 +67,11 @@ def _memory(audit: Audit) -> dict[str, Any]:
     unit = "steps" if audit.dt == 1 else "time units"
     columns = ("probe", "law", f"half-life ({unit})", "10 % left", "1 % left", "0.1 % left", "the curve is", "notes")
     texts = (f"The curve that speaks for the model: {memory['headline']}.",)
-    return {"texts": texts, "charts": memory_charts(audit), "tables": [Table("Readings by probe; times after which the envelope stays below a share of its peak.", columns, tuple(rows))]}
+    return {
+        "texts": texts,
+        "charts": memory_charts(audit),
+        "tables": [Table("Readings by probe; times after which the envelope stays below a share of its peak.", columns, tuple(rows))],
+    }
 
 
 def _lengths(audit: Audit) -> dict[str, Any]:
@@ -74,7 +82,17 @@ def _lengths(audit: Audit) -> dict[str, Any]:
         parameters = ", ".join(f"{k} {v:.3g}" for k, v in row["parameters"].items() if k in ("rate", "power", "exponent", "level", "lag"))
         law = row["law"] if row["law"] != "undecided" else f"undecided ({row['best_law']} likeliest)"
         left = number(row["left"]) if row["left"] > row["noise"] else f"below noise ({number(row['noise'])})"
-        rows.append((f"{row['multiple']} ×", str(row["steps"]), left, law, parameters, said(row["readings"]["half_life"]), said(row["readings"]["horizon_1"])))
+        rows.append(
+            (
+                f"{row['multiple']} ×",
+                str(row["steps"]),
+                left,
+                law,
+                parameters,
+                said(row["readings"]["half_life"]),
+                said(row["readings"]["horizon_1"]),
+            )
+        )
     columns = ("length", "steps", "share of the peak left at its end", "law", "parameters", "half-life", "1 % left")
     return {"charts": [chart] if chart else [], "tables": [Table("The same curve read over each length.", columns, tuple(rows))]}
 
@@ -83,7 +101,9 @@ def _forgetting(audit: Audit) -> dict[str, Any]:
     found = audit.part("forgetting")
     assert found is not None
     series = curve_series({"largest difference of outputs": found["curve"]}, False, "largest difference of outputs")
-    caption = f"{found['pasts']} random pasts of {found['past']} steps, then one random future. The largest difference over pasts and channels."
+    caption = (
+        f"{found['pasts']} random pasts of {found['past']} steps, then one random future. The largest difference over pasts and channels."
+    )
     charts = []
     if any(s.y.size for s in series):
         charts.append(Chart("plot-forgetting", "what is left of the past", time_label(audit.dt).replace("input", "future began"), "difference of outputs",
@@ -95,33 +115,65 @@ def _forgetting(audit: Audit) -> dict[str, Any]:
 def _reach(audit: Audit) -> dict[str, Any]:
     found = audit.part("reach")
     assert found is not None
-    lags, names = np.asarray(found["lags"]), tuple(found["profiles"])
+    lags, names = np.asarray(found["lags"]), tuple(str(name) for name in found["profiles"])
     values = np.array([found["profiles"][name] for name in names])
     share = values / np.maximum(values.max(1, keepdims=True), 1e-300)
-    rows = [(name, number(max(found["profiles"][name])), str(found["half"][name]["half"]), str(found["half"][name]["most"])) for name in names]
-    table = Table("Lag within which a share of each layer's influence lies (steps).", ("layer", "largest influence", "half of it", "99 % of it"), tuple(rows))
+    rows = [
+        (name, number(max(found["profiles"][name])), str(found["half"][name]["half"]), str(found["half"][name]["most"])) for name in names
+    ]
+    table = Table(
+        "Lag within which a share of each layer's influence lies (steps).",
+        ("layer", "largest influence", "half of it", "99 % of it"),
+        tuple(rows),
+    )
     side = "Negative lags are the future." if found["ahead"] else "Lag 0 is the same step."
     caption = f"Each row as a share of its own largest value; mean over output steps and random signs, amid random input of {found['steps']} steps. {side}"
-    if len(names) > 1:
+    if len(names) != 1:
         keep = slice(None, None, max(1, lags.size // 400))
-        charts: list[Any] = [Heatmap("plot-reach", "influence by layer and lag", "lag (steps)", "layer", lags[keep], names, share[:, keep], "share of the largest", caption)]
+        charts: list[Any] = [
+            Heatmap(
+                "plot-reach",
+                "influence by layer and lag",
+                "lag (steps)",
+                "layer",
+                lags[keep],
+                names,
+                share[:, keep],
+                "share of the largest",
+                caption,
+            )
+        ]
     else:
         series = Series(names[0], lags.astype(float), np.where(share[0] > 1e-16, share[0], np.nan), 0.2, "solid")
-        charts = [Chart("plot-reach", "influence by lag", "lag (steps)", "share of the largest influence", (series,), caption, y_log=True, y_range=heights([series]))]
+        charts = [
+            Chart(
+                "plot-reach",
+                "influence by lag",
+                "lag (steps)",
+                "share of the largest influence",
+                (series,),
+                caption,
+                y_log=True,
+                y_range=heights([series]),
+            )
+        ]
     return {"charts": charts, "tables": [table]}
 
 
 def _recurrence(audit: Audit) -> dict[str, Any]:
     found = audit.part("recurrence")
     assert found is not None
-    groups = {layer["name"]: [complex(*z) for z in layer["eigenvalues"]] for layer in found["layers"]}
+    groups = {layer["name"]: np.array([complex(*z) for z in layer["eigenvalues"]]) for layer in found["layers"]}
     caption = "Eigenvalues of one step of each recurrent layer at the equilibrium it reaches without input. Inside the circle a mode fades; near it, slowly."
     rows = [(layer["name"], layer["kind"], str(layer["states"]), number(layer["spectral_radius"]), number(layer["time_constant"]), number(layer["stability_radius"]),
              "; ".join(layer["notes"]) or layer["equilibrium"]) for layer in found["layers"]]  # fmt: skip
     rows += [(name, "not measured", "–", "–", "–", "–", why) for name, why in found["failed"].items()]
     columns = ("layer", "kind", "states", "spectral radius", "slowest time constant (steps)", "stability radius", "notes")
     about = "Exact for the linearisation. The radius is the size of the smallest change of the step's matrix that keeps a mode alive for ever; complex changes are allowed."
-    return {"charts": [plane_chart("plot-plane", "eigenvalues of the recurrent layers", groups, caption)], "tables": [Table(about, columns, tuple(rows))]}
+    return {
+        "charts": [plane_chart("plot-plane", "eigenvalues of the recurrent layers", groups, caption)],
+        "tables": [Table(about, columns, tuple(rows))],
+    }
 
 
 def _storage(audit: Audit) -> dict[str, Any]:
@@ -132,7 +184,15 @@ def _storage(audit: Audit) -> dict[str, Any]:
         r, moved, holds = row["readings"] or {}, number(row.get("moved")), number(row.get("holds"))
         law = law_text(row["law"]) if row["law"] else row["reason"] or "–"
         rows.append((row["format"], moved, number(row["output"]), said(r.get("half_life")), said(r.get("horizon_1")), law, holds))
-    columns = ("weights in", "weights moved by (share)", "outputs moved by (share)", "half-life", "1 % left", "law", "a pole near 1 can hold (steps)")
+    columns = (
+        "weights in",
+        "weights moved by (share)",
+        "outputs moved by (share)",
+        "half-life",
+        "1 % left",
+        "law",
+        "a pole near 1 can hold (steps)",
+    )
     about = "Weights rounded, arithmetic in double precision. Last column: 1/eps of the format, for a discrete pole stored as such."
     return {"tables": [Table(about, columns, tuple(rows))]}
 
@@ -148,8 +208,13 @@ def _fragility(audit: Audit) -> dict[str, Any]:
     chart = Chart("plot-fragility", "relative change per relative change of the weights", "group of weights, by the effect on the memory", "relative change",
                   tuple(series), f"Worst of {found['directions']} random directions, moved by {found['eps']:g} of the group's size: lower bounds.",
                   y_log=True, x_ticks=ticks, y_range=heights(series), x_range=(-0.5, len(shown) - 0.5))  # fmt: skip
-    rows = [(row["group"], f"{row['parameters']:,}".replace(",", " "), number(row["memory"]), number(row["output"])) for row in found["rows"]]
-    return {"charts": [chart], "tables": [Table("By group, the most fragile first.", ("weights of", "parameters", "memory", "output"), tuple(rows))]}
+    rows = [
+        (row["group"], f"{row['parameters']:,}".replace(",", " "), number(row["memory"]), number(row["output"])) for row in found["rows"]
+    ]
+    return {
+        "charts": [chart],
+        "tables": [Table("By group, the most fragile first.", ("weights of", "parameters", "memory", "output"), tuple(rows))],
+    }
 
 
 def _capacity(audit: Audit) -> dict[str, Any]:
@@ -160,7 +225,10 @@ def _capacity(audit: Audit) -> dict[str, Any]:
     bound = " The last delay is still read: a lower bound." if found["bound"] == "lower" else ""
     text = f"Capacity {number(found['capacity'])} with {found['outputs']} output channels, from {found['samples']} samples.{bound}"
     caption = f"Share of the variance of the input tau steps ago that the best linear readout of the output explains, out of sample; below {number(found['level'])} it counts as 0."
-    return {"texts": (text,), "charts": [Chart("plot-capacity", "memory capacity by delay", "delay (steps)", "R²", (series,), caption, y_range=(0.0, 1.05))]}
+    return {
+        "texts": (text,),
+        "charts": [Chart("plot-capacity", "memory capacity by delay", "delay (steps)", "R²", (series,), caption, y_range=(0.0, 1.05))],
+    }
 
 
 QUESTIONS = {
@@ -181,10 +249,15 @@ def _properties(audit: Audit) -> dict[str, Any]:
     rows = [(label, answer[found[name]["holds"]], found[name]["reason"]) for name, label in QUESTIONS.items()]
     limit = found["maximum_length"]
     if limit or found["fails_at"]:
-        rows.append(("longest sequence", str(limit or "–"), f"raises at {found['fails_at']} steps" if found["fails_at"] else "as it says itself"))
+        rows.append(
+            ("longest sequence", str(limit or "–"), f"raises at {found['fails_at']} steps" if found["fails_at"] else "as it says itself")
+        )
     blind = [(name, "does not apply", why) for name, why in found["probes"].items() if why]
     rows += [(f"{name} probe", answer, why) for name, answer, why in blind]
-    return {"texts": tuple(found["notes"]), "tables": [Table("Measured, not assumed, on random inputs.", ("is the model …", "", "because"), tuple(rows))]}
+    return {
+        "texts": tuple(found["notes"]),
+        "tables": [Table("Measured, not assumed, on random inputs.", ("is the model …", "", "because"), tuple(rows))],
+    }
 
 
 SECTIONS: dict[str, Content] = {
@@ -207,9 +280,16 @@ SECTIONS: dict[str, Content] = {
         _lengths,
     ),
     "reach": Content("Influence", ("reach",), "How much an output depends on what each layer held, by lag.", _reach),
-    "recurrence": Content("Recurrent layers", ("recurrence",), "How each recurrent layer's own state fades near rest, and how little would stop it from fading.", _recurrence),
+    "recurrence": Content(
+        "Recurrent layers",
+        ("recurrence",),
+        "How each recurrent layer's own state fades near rest, and how little would stop it from fading.",
+        _recurrence,
+    ),
     "storage": Content("Precision", ("storage",), "What storing the weights in fewer bits does to the memory.", _storage),
-    "fragility": Content("Which weights the memory hangs on", ("fragility",), "Each group of weights moved by the same share of its own size.", _fragility),
+    "fragility": Content(
+        "Which weights the memory hangs on", ("fragility",), "Each group of weights moved by the same share of its own size.", _fragility
+    ),
     "capacity": Content("Memory capacity", ("capacity",), "How many steps of white noise can be read off the output.", _capacity),
     "properties": Content(
         "What the model is",

@@ -49,7 +49,13 @@ def storage(context: Context) -> list[Way]:
     steps = context.horizon if context.limit is None else min(context.horizon, context.limit)
     found = context.found.get("memory")
     if found is None:
-        return [Way((1 + len(FORMATS)) * context.cost.forward(2, steps), lambda: _run(context, steps, "", 0, None), "the outputs alone: there is no memory curve")]
+        return [
+            Way(
+                (1 + len(FORMATS)) * context.cost.forward(2, steps),
+                lambda: _run(context, steps, "", 0, None),
+                "the outputs alone: there is no memory curve",
+            )
+        ]
     curve = found["curves"][found["headline"]]
     directions = found["directions"] or (FEW if context.input_size > FEW else None)
     d = directions or context.input_size
@@ -58,7 +64,13 @@ def storage(context: Context) -> list[Way]:
         rows = 3 * d + 16 if curve["probe"] == "jacobian" else max(probes, d + 9)
         seconds = (1 + len(FORMATS)) * context.cost.forward(rows + 2, steps)
         ways.append(Way(seconds, lambda n=probes: _run(context, steps, curve["probe"], n, directions)))
-    ways.append(Way((1 + len(FORMATS)) * context.cost.forward(2, steps), lambda: _run(context, steps, "", 0, None), "over budget but for the outputs"))
+    ways.append(
+        Way(
+            (1 + len(FORMATS)) * context.cost.forward(2, steps),
+            lambda: _run(context, steps, "", 0, None),
+            "over budget but for the outputs",
+        )
+    )
     return ways
 
 
@@ -80,7 +92,15 @@ def _run(context: Context, steps: int, probe: str, probes: int, directions: int 
         call = context.call.on(module)
         change = float((_outputs(context, call, u) - exact).norm() / exact.norm().clamp_min(1e-300))
         share = (moved / size) ** 0.5 if size else 0.0
-        rows.append({"format": name, "moved": share, "holds": HOLDS[name], "output": change, **_measure(context, call, steps, probe, probes, directions)})
+        rows.append(
+            {
+                "format": name,
+                "moved": share,
+                "holds": HOLDS[name],
+                "output": change,
+                **_measure(context, call, steps, probe, probes, directions),
+            }
+        )
     return {"probe": probe, "rows": rows}
 
 

@@ -21,8 +21,12 @@ Seed = Annotated[int, typer.Option("--seed", help="Of all searches.")]
 @app.command()
 def audit(
     spec: Annotated[str | None, typer.Argument(metavar="[PACKAGE.MODULE:NAME]", help=SPEC)] = None,
-    transformers: Annotated[Path | None, typer.Option("--transformers", metavar="DIR", help="A saved transformers model, in place of a name.")] = None,
-    weights: Annotated[Path | None, typer.Option("--weights", help="State of the model: .safetensors, or .pt read with weights_only.")] = None,
+    transformers: Annotated[
+        Path | None, typer.Option("--transformers", metavar="DIR", help="A saved transformers model, in place of a name.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="State of the model: .safetensors, or .pt read with weights_only.")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("audit.html"),
     json: Annotated[Path | None, typer.Option("--json", help="All numbers as JSON; perdure compare reads it.")] = None,
     input_size: Width = None,
@@ -32,7 +36,10 @@ def audit(
     budget: Limit = "110s",
     parts: Annotated[str | None, typer.Option("--parts", metavar="A,B,...", help="Only these parts.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="Of the model on the page.")] = None,
-    require: Annotated[list[str] | None, typer.Option("--require", help='Such as "horizon(0.01) >= 512"; may be repeated. Exit code 1 where one is not met.')] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option("--require", help='Such as "horizon(0.01) >= 512"; may be repeated. Exit code 1 where one is not met.'),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """What a model remembers and how fragile that memory is, on one page."""
@@ -80,7 +87,9 @@ def compare(
     if json is not None:
         file_path(json, "--json")
     if len(models) < 2:
-        raise ArgumentError(f"expected at least two models to compare, but got {len(models)}: name audits saved as JSON, or package.module:name")
+        raise ArgumentError(
+            f"expected at least two models to compare, but got {len(models)}: name audits saved as JSON, or package.module:name"
+        )
     options: dict[str, Any] = {"input_size": input_size, "horizon": horizon, "dt": dt, "budget": duration(budget), "seed": seed}
     audits = []
     for text in models:
@@ -122,7 +131,9 @@ def _array(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"expected `--data` to be a .npy file of numbers, but got {path.name} ({error}): save one with numpy.save") from None
+        raise ArgumentError(
+            f"expected `--data` to be a .npy file of numbers, but got {path.name} ({error}): save one with numpy.save"
+        ) from None
 
 
 def duration(text: str) -> float | None:

@@ -101,10 +101,22 @@ class AppC(Experiment):
         for (rates, line), marker in zip(zip(TARGETS, LINES, strict=False), MARKERS, strict=False):
             for scale in SCALES:
                 edge = curves.by_width(curves.chosen(table, rates=rates, scale=scale), "divergence_radius")
-                series.append(Series(f"rates {rates}, s = {scale}", widths, np.array([edge[int(m)] for m in widths]), colour[scale], line, marker))
+                series.append(
+                    Series(f"rates {rates}, s = {scale}", widths, np.array([edge[int(m)] for m in widths]), colour[scale], line, marker)
+                )
         caption = "Nudge of the trained V = s W that makes the error infinite, exactly: s times the slowest rate. Level lines survive."
         ticks = tuple((m, f"{m:g}") for m in widths)
-        radius = Chart("appc-radius", "Radius against the number of terms", "terms m", "radius β of V", tuple(series), caption, True, True, x_ticks=ticks)
+        radius = Chart(
+            "appc-radius",
+            "Radius against the number of terms",
+            "terms m",
+            "radius β of V",
+            tuple(series),
+            caption,
+            True,
+            True,
+            x_ticks=ticks,
+        )
         return [radius, *(self._errors(table, rates) for rates in TARGETS)]
 
     def _errors(self, table: Any, rates: str) -> Chart:
@@ -115,7 +127,16 @@ class AppC(Experiment):
             line, marker = LINES[i % len(LINES)], MARKERS[i % len(MARKERS)]
             series.append(Series(f"m = {m}", part["radius"].to_numpy(float), part["error"].to_numpy(float), tone, line, marker))
         caption = f"Sum of k⁻² e^(-t · {rates}), V = m W: E_m(β) against the sum itself, W1 norm on the infinite horizon, absolute. Lines end where the error is infinite."
-        return Chart(f"appc-{TARGETS[rates]}", f"Rates {rates}, rescaled by m", "nudge β of V", "perturbation error (W1)", tuple(series), caption, True, True)
+        return Chart(
+            f"appc-{TARGETS[rates]}",
+            f"Rates {rates}, rescaled by m",
+            "nudge β of V",
+            "perturbation error (W1)",
+            tuple(series),
+            caption,
+            True,
+            True,
+        )
 
     def claims(self, table: Any, spec: AppCSpec) -> list[Claim]:
         """The rescaled first model works, the second does not, and what grows."""

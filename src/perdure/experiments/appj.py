@@ -67,7 +67,10 @@ class AppJ(Experiment):
     def jobs(self, spec: AppJSpec) -> list[Job]:
         """One GRU each."""
         return [
-            {"width": m, "gain": gain, "seed": seed, "horizon": spec.horizon} for m in spec.widths for gain in spec.gains for seed in range(spec.seeds)
+            {"width": m, "gain": gain, "seed": seed, "horizon": spec.horizon}
+            for m in spec.widths
+            for gain in spec.gains
+            for seed in range(spec.seeds)
         ]
 
     def compute(self, job: Job, data: Data) -> list[Row]:
@@ -99,8 +102,14 @@ class AppJ(Experiment):
         series = []
         for gain, tone in zip(spec.gains, tones(len(spec.gains)), strict=True):
             rows = curves.chosen(table, width=m, gain=gain, seed=0)
-            series.append(Series(f"formula, gain {gain:g}", rows["real"].to_numpy(float), rows["imag"].to_numpy(float), tone, None, "circle", thin=False))
-            series.append(Series("", rows["numerical_real"].to_numpy(float), rows["numerical_imag"].to_numpy(float), tone, None, "x", thin=False))
+            series.append(
+                Series(
+                    f"formula, gain {gain:g}", rows["real"].to_numpy(float), rows["imag"].to_numpy(float), tone, None, "circle", thin=False
+                )
+            )
+            series.append(
+                Series("", rows["numerical_real"].to_numpy(float), rows["numerical_imag"].to_numpy(float), tone, None, "x", thin=False)
+            )
         caption = f"m = {m}, one GRU a gain. Circles: the formula; crosses: central differences of a step, less I."
         plane = Chart("appj-eigenvalues", "Eigenvalues at h = 0", "real part (1/step)", "imaginary part (1/step)", tuple(series), caption)
         rows = one_each(table)
@@ -108,8 +117,22 @@ class AppJ(Experiment):
         x, y = rows["rate"].to_numpy(float), rows["measured_rate"].to_numpy(float)
         ends = np.array([x.min(), x.max()]) if len(x) else np.empty(0)
         rates = (Series("random GRUs", x, y, 0.3, None, "circle", thin=False), Series("equal", ends, ends, None, "dash"))
-        caption = "Slowest mode of I + A against the tail of the impulse memory, for an input of 1e-6. GRUs whose rest is unstable are left out."
-        return [plane, Chart("appj-rates", "Slowest rate and memory", "rate by the formula (1/step)", "rate of the memory (1/step)", rates, caption, True, True)]
+        caption = (
+            "Slowest mode of I + A against the tail of the impulse memory, for an input of 1e-6. GRUs whose rest is unstable are left out."
+        )
+        return [
+            plane,
+            Chart(
+                "appj-rates",
+                "Slowest rate and memory",
+                "rate by the formula (1/step)",
+                "rate of the memory (1/step)",
+                rates,
+                caption,
+                True,
+                True,
+            ),
+        ]
 
     def claims(self, table: Any, spec: AppJSpec) -> list[Claim]:
         """The formula, and what it says of the memory."""
@@ -143,20 +166,20 @@ def random_gru(width: int, gain: float, seed: int) -> nn.GRU:
     with isolated(seed):
         layer = nn.GRU(1, width, batch_first=True, dtype=torch.float64)
         with torch.no_grad():
-            layer.weight_hh_l0.normal_().mul_(gain / width**0.5)
-            layer.bias_ih_l0.normal_().mul_(gain)
-            layer.bias_hh_l0.normal_().mul_(gain)
-            layer.bias_ih_l0[2 * width :] = 0.0
-            layer.bias_hh_l0[2 * width :] = 0.0
+            weights = dict(layer.named_parameters())
+            weights["weight_hh_l0"].normal_().mul_(gain / width**0.5)
+            for name in ("bias_ih_l0", "bias_hh_l0"):
+                weights[name].normal_().mul_(gain)
+                weights[name][2 * width :] = 0.0
     return layer
 
 
 def formula_matrix(layer: nn.GRU) -> Array:
     """A, from the weights, (m, m)."""
-    m = layer.hidden_size
-    bias = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().numpy()
+    m, weights = layer.hidden_size, {name: value.detach().numpy() for name, value in layer.named_parameters()}
+    bias = weights["bias_ih_l0"] + weights["bias_hh_l0"]
     reset, update = 1 / (1 + np.exp(-bias[:m])), 1 / (1 + np.exp(bias[m : 2 * m]))
-    return update[:, None] * (layer.weight_hh_l0.detach().numpy()[2 * m :] * reset[None, :] - np.eye(m))
+    return update[:, None] * (weights["weight_hh_l0"][2 * m :] * reset[None, :] - np.eye(m))
 
 
 @torch.no_grad()

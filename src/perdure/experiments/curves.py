@@ -31,12 +31,15 @@ NEGLIGIBLE = 0.01  # relative E_m(0) that counts as approximated, whatever its t
 
 
 def grid(job: Job) -> Array:
-    """The radii of a job: 0 and `smallest` doubled 0 to `doublings` times.
+    """The radii of a job: 0 and `smallest` doubled 0 to `doublings` times; below them powers of ten from `finest` on, `per_decade` in each.
 
-    >>> grid({"smallest": 0.5, "doublings": 2}).tolist()
-    [0.0, 0.5, 1.0, 2.0]
+    >>> grid({"smallest": 0.5, "doublings": 2, "finest": 0.01, "per_decade": 1}).tolist()
+    [0.0, 0.01, 0.1, 0.5, 1.0, 2.0]
     """
-    return np.array([0.0, *(float(job["smallest"] or 0) * 2.0**k for k in range(int(job["doublings"] or 0) + 1))])
+    smallest, finest, per = float(job["smallest"] or 0), float(job.get("finest") or 0), int(job.get("per_decade") or 1)
+    low = round(per * math.log10(finest)) if finest > 0 else 0
+    below = [10.0 ** (k / per) for k in range(low, 1) if finest > 0 and 10.0 ** (k / per) < 0.99 * smallest]
+    return np.array([0.0, *below, *(smallest * 2.0**k for k in range(int(job["doublings"] or 0) + 1))])
 
 
 def rows_of(curve: PerturbationCurve, kept: float, **more: Any) -> list[Row]:

@@ -7,13 +7,14 @@ on. On (1 + t)^-p the slowest rate of the best sum falls like e^{-a sqrt(m)}, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 
 from perdure.experiments import curves
 from perdure.experiments.base import Claim, Outcome, Spec
-from perdure.experiments.curse import fit_trend
+from perdure.experiments.curse import FINE, fit_trend
 from perdure.experiments.linear_figures import EXACT, PUBLISHED, LinearFigure, LinearSpec, profiles
 from perdure.report.chart import Chart, Series
 
@@ -82,6 +83,7 @@ class Fig1b(LinearFigure):
     profiles: ClassVar[Mapping[str, Spec]] = profiles((16, 32, 64))
     target = "polynomial"
     map = "direct"
+    finest = FINE[0]
 
     def charts(self, table: Any, spec: LinearSpec) -> list[Chart]:
         """Exact, as published, and the radii against the width."""
@@ -100,7 +102,17 @@ class Fig1b(LinearFigure):
             Series(f"e^({trend.b:.1f} - {trend.a:.1f} √m)", root, trend.predict(widths), None, "dot"),
         )
         ticks = tuple((float(np.sqrt(m)), str(m)) for m in widths if m not in (6, 14))
-        radius = Chart("fig1b-radius", "Radius against width", "width m (axis linear in √m)", "radius β (1/time)", series, caption, False, True, x_ticks=ticks)
+        radius = Chart(
+            "fig1b-radius",
+            "Radius against width",
+            "width m (axis linear in √m)",
+            "radius β (1/time)",
+            series,
+            caption,
+            False,
+            True,
+            x_ticks=ticks,
+        )
         return [*self.panels(table, spec, "Fig. 1b", f"(1 + t)^-{spec.power:g}"), radius]
 
     def claims(self, table: Any, spec: LinearSpec) -> list[Claim]:
@@ -145,4 +157,4 @@ def _first_infinite(rows: Any) -> float:
 def _shown(blown: dict[int, float], edge: dict[int, float], smallest: float) -> Outcome:
     at = [blown[m] for m in sorted(blown)]
     missed = any(edge[m] < smallest / 2 and blown[m] > smallest for m in blown)
-    return "differs" if missed or any(b > a for a, b in zip(at, at[1:], strict=False)) else "agrees"
+    return "differs" if missed or any(b > a for a, b in pairwise(at)) else "agrees"

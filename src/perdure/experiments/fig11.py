@@ -21,16 +21,14 @@ import torch
 from pydantic import Field
 
 from perdure._random import isolated
-from perdure._typing import Array
 from perdure.experiments import curves
 from perdure.experiments.base import Claim, Data, Experiment, Job, Row, Spec
 from perdure.experiments.decay import LEFT, kept_points, left_over, log_law
+from perdure.experiments.odd_orbit import MATRIX, crossing, periodic_orbit, rk4
 from perdure.memory import memory_function
 from perdure.nn import ContinuousRNN
 from perdure.report.chart import LINES, Chart, Series, tones
 
-MATRIX = ((1.0, 1.0), (-4.0, -3.0))
-LOWEST, HIGHEST = 1.0, 8.0  # between which the orbit meets the axis
 EXACTLY = 1e-6
 
 
@@ -85,8 +83,15 @@ class Fig11a(Experiment):
         """One row a time (some of them)."""
         model = random_network(job)
         dt = float(job["dt"] or 1)
-        mf = memory_function(model, horizon=round(float(job["horizon"] or 0) / dt), dt=dt, bound=float(job["bound"] or 1), probes=16, seed=int(job["seed"] or 0))
-        abscissa = float(np.linalg.eigvals(model.recurrent_l0().detach().numpy()).real.max())
+        mf = memory_function(
+            model,
+            horizon=round(float(job["horizon"] or 0) / dt),
+            dt=dt,
+            bound=float(job["bound"] or 1),
+            probes=16,
+            seed=int(job["seed"] or 0),
+        )
+        abscissa = float(np.linalg.eigvals(next(iter(model.cells()))().detach().numpy()).real.max())
         whole: dict[str, Any] = {"left": left_over(mf.values), "law": log_law(mf), "abscissa": abscissa}
         return [{"time": float(mf.times[i]), "memory": float(mf.values[i]), **whole} for i in kept_points(mf.times.size)]
 
@@ -95,12 +100,25 @@ class Fig11a(Experiment):
         found = []
         for shift in spec.shifts:
             series = []
-            for (gain, rows), tone, line in zip(curves.chosen(table, shift=shift).groupby("gain"), tones(len(spec.gains)), LINES * 4, strict=False):
+            for (gain, rows), tone, line in zip(
+                curves.chosen(table, shift=shift).groupby("gain"), tones(len(spec.gains)), LINES * 4, strict=False
+            ):
                 for seed, part in rows.groupby("seed"):
                     y = np.maximum(part["memory"].to_numpy(float), 1e-12)
                     series.append(Series(f"gain {gain:g}" if seed == 0 else "", part["time"].to_numpy(float), y, tone, line))
-            caption = f"W = gain · G/√m - {shift:g} I, m = {spec.width}, {spec.seeds} networks a gain, inputs up to {spec.bound:g}: lower bounds of the sup. Values below 1e-12 are drawn there."
-            found.append(Chart(f"fig11a-shift-{shift:g}", f"Random W less {shift:g} I", "time", "memory M(t)", tuple(series), caption, False, True))
+            caption = f"W = gain · G/√m{f' - {shift:g} I' if shift else ''}, m = {spec.width}, {spec.seeds} networks a gain, inputs up to {spec.bound:g}: lower bounds of the sup. Values below 1e-12 are drawn there."
+            found.append(
+                Chart(
+                    f"fig11a-shift-{shift:g}",
+                    f"Random W less {shift:g} I" if shift else "Random W",
+                    "time",
+                    "memory M(t)",
+                    tuple(series),
+                    caption,
+                    False,
+                    True,
+                )
+            )
         return found
 
     def claims(self, table: Any, spec: Fig11aSpec) -> list[Claim]:
@@ -109,7 +127,8 @@ class Fig11a(Experiment):
         keeps = each["left"] >= LEFT
         hurwitz = each["abscissa"] < 0
         shares = "; ".join(
-            f"shift {shift:g}, gain {gain:g}: {int((rows['left'] >= LEFT).sum())} of {len(rows)}" for (shift, gain), rows in each.groupby(["shift", "gain"])
+            f"shift {shift:g}, gain {gain:g}: {int((rows['left'] >= LEFT).sum())} of {len(rows)}"
+            for (shift, gain), rows in each.groupby(["shift", "gain"])
         )
         return [
             Claim(
@@ -132,7 +151,7 @@ def random_network(job: Job) -> ContinuousRNN:
         )  # fmt: skip
         G, U, c = (torch.randn(*shape, dtype=torch.float64) / m**0.5 for shape in ((m, m), (m, 1), (1, m)))
         with torch.no_grad():
-            model.recurrent_l0.assign(float(job["gain"] or 0) * G - float(job["shift"] or 0) * torch.eye(m, dtype=torch.float64))
+            next(iter(model.cells())).assign(float(job["gain"] or 0) * G - float(job["shift"] or 0) * torch.eye(m, dtype=torch.float64))
             model.weight_ih_l0.copy_(m**0.5 * U)
             assert model.readout is not None  # output_size was given
             model.readout.weight.copy_(c)
@@ -197,13 +216,20 @@ class Fig11b(Experiment):
         late = np.tanh(z)[-round(period / step) :]
         whole["late"] = float(np.abs(late).max())
         return [
-            {"time": float(k * step), "z1": float(z[k, 0]), "z2": float(z[k, 1]), "slope1": float(np.tanh(z[k, 0])), "slope2": float(np.tanh(z[k, 1])), **whole}
-            for k in kept_points(count + 1, 400)
+            {
+                "time": float(k * step),
+                "z1": float(z[k, 0]),
+                "z2": float(z[k, 1]),
+                "slope1": float(np.tanh(z[k, 0])),
+                "slope2": float(np.tanh(z[k, 1])),
+                **whole,
+            }
+            for k in kept_points(count + 1, 1000)
         ]
 
     def charts(self, table: Any, spec: Fig11bSpec) -> list[Chart]:
         """The phase plane of dh/dt, and |dh/dt| against time."""
-        names = {1.0: "periodic orbit"} | {s: f"from {s:g} times its height" for s in spec.beside}
+        names = {1.0: "periodic orbit"} | {s: f"from {s:g} × its height" for s in spec.beside}
         plane, memory = [], []
         for (share, name), tone, line in zip(names.items(), tones(len(names)), LINES, strict=False):
             rows = curves.chosen(table, start=share)
@@ -213,11 +239,29 @@ class Fig11b(Experiment):
             if share == 1.0:  # repeats itself
                 times = round(spec.periods)
                 time, size = np.concatenate([time + i * period for i in range(times)]), np.tile(size, times)
-            memory.append(Series(name, time, np.maximum(size, 1e-8), tone, line))
+            memory.append(Series(name, time, np.where(size > 1e-8, size, np.nan), tone, line))
         caption = "W = [[1, 1], [-4, -3]], z(0) = U x on the axis z1 = 0."
         return [
-            Chart("fig11b-plane", "Phase plane of dh/dt", "dh1/dt", "dh2/dt", tuple(plane), caption, x_range=(-1.08, 1.08), y_range=(-1.08, 1.08)),
-            Chart("fig11b-memory", "Does dh/dt fade?", "time", "largest |dh/dt|", tuple(memory), f"{caption} Times |x|, the memory of these inputs.", False, True),
+            Chart(
+                "fig11b-plane",
+                "Phase plane of dh/dt",
+                "dh1/dt",
+                "dh2/dt",
+                tuple(plane),
+                caption,
+                x_range=(-1.08, 2.1),
+                y_range=(-1.08, 1.08),
+            ),
+            Chart(
+                "fig11b-memory",
+                "Does dh/dt fade?",
+                "time",
+                "largest |dh/dt|",
+                tuple(memory),
+                f"{caption} Times |x|, the memory of these inputs.",
+                False,
+                True,
+            ),
         ]
 
     def claims(self, table: Any, spec: Fig11bSpec) -> list[Claim]:
@@ -239,59 +283,9 @@ class Fig11b(Experiment):
                   f"|dh/dt| reaches {float(np.maximum(curves.chosen(table, start=1.0)['slope1'].abs(), curves.chosen(table, start=1.0)['slope2'].abs()).max()):.3g} in every period on "
                   f"the orbit; over the last of {spec.periods:g} periods {', '.join(f'{v:.2g} from {s:g} times its height' for s, v in beside.items())}",
                   "agrees" if closes and (not outside or min(outside) >= LEFT) else "differs", f"Agrees where the orbit closes and inputs beyond it keep at least {LEFT:g}."),
-            Claim("Ours: every large input ends in that orbit (it is stable).", "the figure shows one trajectory",
+            Claim("Ours, not the paper's: other inputs end in that orbit too (it is stable).", "the figure shows one trajectory",
                   f"Floquet multiplier {orbit['multiplier']:.4g} (by Liouville's formula {orbit['liouville']:.4g})",
                   "differs" if unstable else "agrees",
                   f"Above 1 it is unstable. Inputs below it fade ({', '.join(f'{v:.1g}' for v in inside) or 'not followed'}): the memory M_B decays for small B; those "
                   "above leave it outwards, with ever longer rounds."),
         ]  # fmt: skip
-
-
-def field(z: Array) -> Array:
-    """W tanh(z), z (..., 2)."""
-    return np.tanh(z) @ np.array(MATRIX).T
-
-
-def rk4(z: Array, step: Any) -> Array:
-    """One classical Runge-Kutta step of dz/dt = W tanh(z); `step` a number or (..., 1)."""
-    a = field(z)
-    b = field(z + 0.5 * step * a)
-    c = field(z + 0.5 * step * b)
-    d = field(z + step * c)
-    return z + step / 6 * (a + 2 * b + 2 * c + d)
-
-
-def crossing(heights: Array, step: float) -> tuple[Array, Array]:
-    """Where orbits from (0, a), a > 0, next meet z1 = 0, as the height below it, and when: (K,), (K,); NaN for those that do not within 60 units of time."""
-    z = np.stack([np.zeros(len(heights)), np.asarray(heights, float)], -1)
-    down, when = np.full(len(heights), np.nan), np.full(len(heights), np.nan)
-    for k in range(round(60 / step)):
-        after = rk4(z, step)
-        met = np.nonzero((z[:, 0] > 0) & (after[:, 0] <= 0) & np.isnan(when))[0]
-        if met.size:
-            part = np.zeros((met.size, 1))
-            for _ in range(30):  # Newton in the length of the last step
-                end = rk4(z[met], part)
-                part = part - (end[:, :1] / field(end)[:, :1])
-            down[met], when[met] = -rk4(z[met], part)[:, 1], k * step + part[:, 0]
-            if not np.isnan(when).any():
-                break
-        z = after
-    return down, when
-
-
-def periodic_orbit(step: float, points: int = 17, rounds: int = 12) -> tuple[float, float]:
-    """Height a > 0 of the periodic orbit on z1 = 0, and half its period.
-
-    >>> height, half = periodic_orbit(0.02)
-    >>> round(height, 3), round(2 * half, 3)
-    (2.182, 7.864)
-    """
-    low, high = LOWEST, HIGHEST
-    for _ in range(rounds):
-        heights = np.linspace(low, high, points)
-        grows = np.nan_to_num(crossing(heights, step)[0], nan=-np.inf) > heights
-        first = int(grows.argmax())
-        low, high = heights[max(0, first - 1)], heights[first]
-    height = 0.5 * (low + high)
-    return float(height), float(crossing(np.array([height]), step)[1][0])

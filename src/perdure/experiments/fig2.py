@@ -15,3 +15,4 @@ class Fig2(NetworkFigure):
     activation = "tanh"
     map = "direct"
     claimed = "unstable"
+    finest = 1e-11

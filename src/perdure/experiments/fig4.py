@@ -31,7 +31,10 @@ class _Stable(LinearFigure):
         text = f"Target ρ(t) = (1 + t)^-{spec.power:g}, map {self.map}."
         label, kernel = f"Fig. {self.name[3:]}", f"(1 + t)^-{spec.power:g}"
         wide = exact[exact["width"].isin(spec.wider)]
-        radii = {"recurrent weights": curves.by_width(exact, "kept"), f"recurrent, {spec.samples} samples": curves.by_width(curves.chosen(table, method=PUBLISHED), "kept")}
+        radii = {
+            "recurrent weights": curves.by_width(exact, "kept"),
+            f"recurrent, {spec.samples} samples": curves.by_width(curves.chosen(table, method=PUBLISHED), "kept"),
+        }
         if spec.all_weights:
             radii["all weights"] = curves.by_width(curves.chosen(table, method=ALL), "kept")
         return [

@@ -114,7 +114,7 @@ class Fig5(Experiment):
                 f"one law for the whole curve: {laws(table)}",
                 outcome,
                 "Agrees where the log of more than half of the tails (from a quarter of the repeats on, above rounding) is straighter against k than against "
-                f"its root or its logarithm, else differs. A sum of exponentials is no single law from the beginning on. {trained}",
+                f"log k, else differs. A sum of exponentials is no single law from the beginning on. {trained}",
             ),
             Claim(
                 "“ha” is forgotten more slowly than “good” and “bad”.",

@@ -54,21 +54,37 @@ class LinearFigure(Experiment):
     Attributes:
         target: "exponential" or "polynomial".
         map: of the trained value to the recurrent eigenvalue.
+        finest: least radius of the exact curves, 0 for those of the paper alone.
     """
 
     target: ClassVar[str]
     map: ClassVar[str]
+    finest: ClassVar[float] = 0.0
 
     def jobs(self, spec: LinearSpec) -> list[Job]:
         """A width by a method: exact at every width, as published at the paper's, all weights moved (by ascent) at the paper's."""
         parameter = spec.rate if self.target == "exponential" else spec.power
-        base: dict[str, Any] = {"target": self.target, "parameter": parameter, "map": self.map, "smallest": spec.smallest, "doublings": spec.doublings}
+        base: dict[str, Any] = {
+            "target": self.target,
+            "parameter": parameter,
+            "map": self.map,
+            "smallest": spec.smallest,
+            "doublings": spec.doublings,
+        }
         found: list[Job] = []
         for seed in range(spec.seeds):
-            found += [{**base, "method": EXACT, "width": m, "samples": 1, "seed": seed} for m in (*spec.widths, *spec.wider)]
-            found += [{**base, "method": PUBLISHED, "width": m, "samples": spec.samples, "seed": seed} for m in spec.widths]
+            found += [
+                {**base, "method": EXACT, "width": m, "samples": 1, "seed": seed, "finest": self.finest, "per_decade": 2}
+                for m in (*spec.widths, *spec.wider)
+            ]
+            found += [
+                {**base, "method": PUBLISHED, "width": m, "samples": spec.samples, "seed": seed, "finest": 0.0, "per_decade": 2}
+                for m in spec.widths
+            ]
             if spec.all_weights:
-                found += [{**base, "method": ALL, "width": m, "samples": 1, "seed": seed} for m in spec.widths]
+                found += [
+                    {**base, "method": ALL, "width": m, "samples": 1, "seed": seed, "finest": 0.0, "per_decade": 2} for m in spec.widths
+                ]
         return found
 
     def compute(self, job: Job, data: Data) -> list[Row]:

@@ -65,12 +65,14 @@ class NetworkFigure(Experiment):
         map: of the trained value to the recurrent eigenvalue.
         claimed: what the paper finds.
         ways: of the figure, among "sup", "published" and "eigenvalues".
+        finest: least radius of the search, 0 for those of the spec alone.
     """
 
     activation: ClassVar[str]
     map: ClassVar[str]
     claimed: ClassVar[Literal["stable", "unstable"]]
     ways: ClassVar[tuple[str, ...]] = (SUP, PUBLISHED)
+    finest: ClassVar[float] = 0.0
     method = (
         "The paper trains networks by Adam on sequences up to time 3.2, tests up to 10, and draws 3 random perturbations. That is done here, and beside it "
         "networks are placed after the exponential sum of least error on [0, ∞) (perdure.fit) and weights and inputs searched by ascent. Both errors are "
@@ -87,10 +89,10 @@ class NetworkFigure(Experiment):
                 own: dict[str, Any]
                 if way == PUBLISHED:
                     own = {"smallest": spec.sampled, "doublings": spec.sampled_doublings, "perturbations": spec.samples, "epochs": spec.epochs,
-                           "sequences": spec.sequences, "horizon": TESTED}  # fmt: skip
+                           "sequences": spec.sequences, "horizon": TESTED, "finest": 0.0}  # fmt: skip
                 else:
                     own = {"smallest": spec.searched, "doublings": spec.doublings, "perturbations": spec.directions, "epochs": 0, "sequences": 0,
-                           "horizon": spec.horizon}  # fmt: skip
+                           "horizon": spec.horizon, "finest": self.finest}  # fmt: skip
                 found += [{"way": way, "width": m, "seed": seed, **base, **own} for m in spec.widths]
         return found
 
@@ -101,7 +103,9 @@ class NetworkFigure(Experiment):
     def charts(self, table: Any, spec: NetworkSpec) -> list[Chart]:
         """A panel a way, and the radii against the width."""
         label = f"Fig. {self.name[3:]}"
-        network = f"{self.activation} networks, map {self.map}, W {usual_structure(self.activation, self.map)}, on ρ(t) = (1 + t)^-{POWER:g}"
+        network = (
+            f"{self.activation} networks, map {self.map}, W {usual_structure(self.activation, self.map)}, on ρ(t) = (1 + t)^-{POWER:g}"
+        )
         search = f"placed by perdure.fit; inputs last {spec.horizon:g}. Lower bounds by ascent in weights and inputs, |x| ≤ 1."
         said = {
             SUP: (f"{label}: the search", f"{network}, {search}", "nudge β of the recurrent weights"),
@@ -129,7 +133,9 @@ class NetworkFigure(Experiment):
             EIGENVALUES: (f"The same with the eigenvalues alone moved: it {what}.", "Networks placed by perdure.fit; the basis of W stays."),
             PUBLISHED: ("The published protocol (Adam, random perturbations) shows it.", f"{_training(spec)} {UNKNOWN[0].upper()}{UNKNOWN[1:]}."),
         }  # fmt: skip
-        paper = "curves of all widths tend to E(0) with β together" if self.claimed == "stable" else "the larger m, the earlier the curve rises"
+        paper = (
+            "curves of all widths tend to E(0) with β together" if self.claimed == "stable" else "the larger m, the earlier the curve rises"
+        )
         found = []
         for way in self.ways:
             rows = curves.chosen(table, way=way)
@@ -160,7 +166,18 @@ def _searched(job: Job) -> list[Row]:
 def searched_rows(model: Any, target: Any, job: Job, group: str) -> list[Row]:
     """The rows of one network by ascent, r_m refined between the radii."""
     m = int(job["width"] or 0)
-    options = Searched(target, 1.0, curves.grid(job), 0.0, [group], "direct", int(job["seed"] or 0), float(job["horizon"] or 0), 1.0, int(job["perturbations"] or 1))
+    options = Searched(
+        target,
+        1.0,
+        curves.grid(job),
+        0.0,
+        [group],
+        "direct",
+        int(job["seed"] or 0),
+        float(job["horizon"] or 0),
+        1.0,
+        int(job["perturbations"] or 1),
+    )
     still = options.curve(model, np.array([0.0]))
     if not np.isfinite(still.raw[0]):  # unstable as it is
         return curves.rows_of(options.curve(model, options.radii), 0.0)
@@ -175,7 +192,16 @@ def _published(job: Job) -> list[Row]:
         model = ContinuousRNN(
             1, m, activation=str(job["activation"]), parametrization=str(job["map"]), structure=str(job["structure"]), dt=DT, output_size=1, batch_first=True
         )  # fmt: skip
-    fit(model, target, dt=DT, horizon=TESTED, protocol="paper", steps=int(job["epochs"] or 1), sequences=int(job["sequences"] or 1), seed=seed)
+    fit(
+        model,
+        target,
+        dt=DT,
+        horizon=TESTED,
+        protocol="paper",
+        steps=int(job["epochs"] or 1),
+        sequences=int(job["sequences"] or 1),
+        seed=seed,
+    )
     return sampled_rows(model, target, job, MOVED[PUBLISHED])
 
 

@@ -4,8 +4,7 @@ r"""The memory of a score for a word said over and over: what Fig. 5 and 6 measu
 
 A constant input switched on, and the slope of the response: the Heaviside probe, in repeats. Decay is a statement about the tail of the envelope
 sup_{j >= k} M(j). A network with several time constants shows a sum of exponentials, which no single law fits from the beginning on, so besides the fit
-of laws to the whole curve the tail is judged by itself: from a quarter of the repeats on, is log M straightest against k (exponential), sqrt k (stretched)
-or log k (power law)?
+of laws to the whole curve the tail is judged by itself: from a quarter of the repeats on, is log M straighter against k (exponential) or log k (power law)?
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class Decay:
         forgotten: repeats after which the envelope stays below `LEVEL` of its peak; inf where it never does.
         left: envelope at half of the repeats over its peak.
         rises: share of steps at which the memory, above its noise, is larger than the step before: 0 for a smooth decay, 1/2 and more for noise.
-        tail: "exponential", "stretched" or "power", by what the log of the envelope's tail is straightest against; "none" where it is below the noise.
+        tail: "exponential" or "power", by what the log of the envelope's tail is straighter against; "none" where it is below the noise.
         tail_rate: slope of the tail's log against repeats, with the sign turned; None where the tail is none.
     """
 
@@ -78,26 +77,26 @@ def decay(memory: Array, noise: float) -> Decay:
     except ArgumentError:  # nothing above the noise: the score does not move at all
         return Decay("finite", "finite", None, 0.0, left, rises, "none", None)
     rate = fit.parameters.get("rate") if fit.best_law == "exponential" else None
-    return Decay(fit.law, fit.best_law, rate, fit.horizon(LEVEL), left, rises, *straightest(envelope, noise))
+    return Decay(fit.law, fit.best_law, rate, fit.horizon(LEVEL), left, rises, *straighter(envelope, noise))
 
 
-def straightest(envelope: Array, noise: float) -> tuple[str, float | None]:
-    """What the log of an envelope's tail is straightest against, and its slope against repeats with the sign turned.
+def straighter(envelope: Array, noise: float) -> tuple[str, float | None]:
+    """What the log of an envelope's tail is straighter against, and its slope against repeats with the sign turned.
 
     Args:
         envelope: over repeats 0, 1, 2, ...; its tail begins at a quarter.
         noise: level below which values are rounding.
 
     >>> k = np.arange(200.0)
-    >>> [straightest(curve, 0.0)[0] for curve in (np.exp(-0.1 * k), np.exp(-2 * k**0.5), (1 + k) ** -2.0)]
-    ['exponential', 'stretched', 'power']
+    >>> [straighter(curve, 0.0)[0] for curve in (np.exp(-0.1 * k), np.exp(-0.1 * k) + np.exp(-0.03 * k), (1 + k) ** -2.0)]
+    ['exponential', 'exponential', 'power']
     """
     k = np.arange(len(envelope), dtype=float)
     inside = (k >= len(envelope) // 4) & (envelope > noise)
     if inside.sum() < LEAST_TAIL:
         return "none", None
     k, log = k[inside], np.log(envelope[inside])
-    against = {"exponential": k, "stretched": np.sqrt(k), "power": np.log(1 + k)}
+    against = {"exponential": k, "power": np.log(1 + k)}
     lines = {name: np.polyfit(x, log, 1) for name, x in against.items()}
     missed = {name: float(np.square(log - np.polyval(lines[name], x)).sum()) for name, x in against.items()}
     return min(missed, key=lambda name: missed[name]), -float(lines["exponential"][0])

@@ -16,7 +16,7 @@ from perdure.report.chart import Chart, Series
 ACCURACY = {"softplus": 71.36, "inverse": 70.77, "exp": 70.55, "direct": 68.47}
 LOSS = {"softplus": 0.8903, "inverse": 0.9082, "exp": 0.9028, "direct": 0.9177}
 CLOSE = 3.0  # percent within which a level counts as reproduced
-OURS = {"pixels": "ours, pixels", "rows": "ours, rows"}
+OURS = {"pixels": "ours", "rows": "our rows"}
 
 
 class Table1(MnistExperiment):
@@ -26,23 +26,28 @@ class Table1(MnistExperiment):
     title = "MNIST: test accuracy and loss after training, by parametrisation"
     source = "Wang, Li & Li 2024, Table 1"
     method = (
-        "The runs of Fig. 9, tested on all test images at the end. Beside them, two layers of DiagonalSSM with a proper recipe, trained for about the "
-        "same time: reading pixel by pixel as above, and a row of 28 pixels a step."
+        "The runs of Fig. 9, tested on all test images at the end. Beside them, the same network reading a row of 28 pixels a step, as the paper does not say "
+        "which; and two layers of DiagonalSSM with a proper recipe, trained for about the "
+        "same time: reading pixel by pixel, and a row a step."
     )
 
     def jobs(self, spec: MnistSpec) -> list[Job]:
-        """Fig. 9's, then ours."""
+        """Fig. 9's, then the same network reading rows, then ours."""
+        rows = [self._paper(spec, name, seed, "rows") for seed in range(spec.seeds) for name in MAPS]
         ours: list[Job] = [
             {"model": "ours", "map": "exp", "presentation": presentation, "seed": seed, "width": width, "dt": 1.0, "rate": 0.02, "batch": batch,
              "images": spec.images, "steps": steps, "records": 1, "tested": spec.tested, "modes": modes, "layers": 2}
             for seed in range(spec.seeds)
             for presentation, steps, batch, width, modes in (("pixels", spec.ours_pixels, 16, 32, 16), ("rows", spec.ours_rows, 32, 64, 32))
         ]  # fmt: skip
-        return [*super().jobs(spec), *ours]
+        return [*super().jobs(spec), *rows, *ours]
 
     def charts(self, table: Any, spec: MnistSpec) -> list[Chart]:
         """Accuracy and loss by map: the paper's and ours with standard errors, and what our layers reach."""
-        caption = f"{setting(spec)} Bars: two standard errors to either side, over seeds."
+        caption = (
+            f"{setting(spec)} Bars: two standard errors to either side, over seeds. ours, our rows: two layers of "
+            "DiagonalSSM, pixel by pixel and a row a step."
+        )
         return [
             _chart("table1-accuracy", "Test accuracy", "accuracy (%)", table, "test_accuracy", ACCURACY, caption),
             _chart("table1-loss", "Test loss", "cross-entropy (nats)", table, "test_loss", LOSS, caption),
@@ -55,6 +60,7 @@ class Table1(MnistExperiment):
         return [
             _direct_last("accuracy", "%", {n: paired(accuracy[n], accuracy["direct"]) for n in STABLE}, accuracy, ACCURACY, spec),
             _direct_last("loss", "nats", {n: paired(loss["direct"], loss[n]) for n in STABLE}, loss, LOSS, spec),
+            *_by_rows(table, spec),
             _among_stable(accuracy),
             _level(accuracy, spec),
             *_ours(table, accuracy),
@@ -73,6 +79,23 @@ def _direct_last(what: str, unit: str, found: Mapping[str, Any], values: Mapping
         "Agrees where every paired difference favours the stable map beyond chance (Student's t, one-sided 5 %), differs where one favours direct, "
         f"else the seeds are too few. {setting(spec)}",
     )
+
+
+def _by_rows(table: Any, spec: MnistSpec) -> list[Claim]:
+    """The order in accuracy where the same network reads a row a step; nothing where that was not run."""
+    accuracy = {name: final(of_map(table, name, "rows"), "test_accuracy") for name in MAPS}
+    if not all(accuracy.values()):
+        return []
+    found = {name: paired(accuracy[name], accuracy["direct"]) for name in STABLE}
+    return [
+        Claim(
+            "The same, reading a row of 28 pixels a step: direct ends with a lower test accuracy than every stable map.",
+            "the paper does not say how the digits are read",
+            f"{_listed(accuracy)}; stable less direct, paired by seed (%): {'; '.join(f'{name} {difference}' for name, difference in found.items())}",
+            all_above(found),
+            f"Decided as above, after {spec.row_epochs:g} epochs. Over 28 steps of dt = {spec.dt:g} no mode has time to grow out of hand.",
+        )
+    ]
 
 
 def _among_stable(accuracy: Mapping[str, dict[int, float]]) -> Claim:
@@ -149,4 +172,13 @@ def _chart(name: str, title: str, label: str, table: Any, column: str, published
         Series("", bars_x, bars_y, 0.2, "solid", None),
         Series("paper", at[: len(MAPS)], paper, None, None, "x"),
     )
-    return Chart(name, title, "map", label, series, caption, x_range=(-0.5, len(groups) - 0.5), x_ticks=tuple(enumerate(groups)))
+    return Chart(
+        name,
+        title,
+        "map",
+        label,
+        series,
+        caption,
+        x_range=(-0.5, len(groups) - 0.5),
+        x_ticks=tuple((float(i), which) for i, which in enumerate(groups)),
+    )

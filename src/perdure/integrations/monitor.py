@@ -68,7 +68,9 @@ class MemoryMonitor:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
         if module is not None and not isinstance(module, str):
-            raise ArgumentTypeError(f"expected argument `module` to be the name of a submodule, but got {type(module).__name__}: pass for example 'encoder'")
+            raise ArgumentTypeError(
+                f"expected argument `module` to be the name of a submodule, but got {type(module).__name__}: pass for example 'encoder'"
+            )
         self.module = module
         self.input_size = None if input_size is None else _checks.positive_int(input_size, "input_size", "it counts input channels")
         self.horizon = _checks.positive_int(horizon, "horizon", "it counts steps", least=3)
@@ -174,7 +176,15 @@ class MemoryMonitor:
         steps = min(horizon or self.horizon, self.horizon if said is None else max(said[0], 3))
         options: dict[str, Any] = {} if self.probe == "jacobian" else {"probes": probes or self.probes}
         found = memory_function(
-            part, horizon=steps, dt=self.dt, input_size=self.input_size, probe=self.probe, bound=self.bound, seed=self.seed, dtype=dtype, **options
+            part,
+            horizon=steps,
+            dt=self.dt,
+            input_size=self.input_size,
+            probe=self.probe,
+            bound=self.bound,
+            seed=self.seed,
+            dtype=dtype,
+            **options,
         )
         envelope = found.envelope
         peak = float(envelope[0])

@@ -86,7 +86,9 @@ class MemoryCapacity:
         import pandas as pd
 
         above = self.values > 0
-        return pd.DataFrame({"delay": self.delays, "time": self.delays * self.dt, "value": self.values, "raw": self.raw, "above_chance": above})
+        return pd.DataFrame(
+            {"delay": self.delays, "time": self.delays * self.dt, "value": self.values, "raw": self.raw, "above_chance": above}
+        )
 
 
 def memory_capacity(
@@ -153,7 +155,9 @@ def memory_capacity(
     def body(running: Running) -> MemoryCapacity:
         return _measure(running, horizon, length, samples, bound, dt, outputs, seed)
 
-    return run(model, body, "memory_capacity", dtype=dtype, seed=seed, seconds=seconds, dt=dt, input_size=input_size, batch_first=batch_first)
+    return run(
+        model, body, "memory_capacity", dtype=dtype, seed=seed, seconds=seconds, dt=dt, input_size=input_size, batch_first=batch_first
+    )
 
 
 def _measure(

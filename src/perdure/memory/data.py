@@ -122,9 +122,7 @@ def _split(records: Records, share: float) -> int:
     return split if enough else steps
 
 
-def _result(
-    records: Records, found: list[Estimate], u: Array, u_size: Array, y_size: Array, seed: int, intercept: bool
-) -> MemoryEstimate:
+def _result(records: Records, found: list[Estimate], u: Array, u_size: Array, y_size: Array, seed: int, intercept: bool) -> MemoryEstimate:
     """Back to the units of the caller."""
     n, d, o, dt = records.lags, u.shape[2], len(found), records.dt
     unit = y_size[None, :] / (u_size[:, None] * dt)  # (d, o)

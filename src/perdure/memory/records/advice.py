@@ -82,7 +82,9 @@ def advise(est: MemoryEstimate) -> Advice:
         f"{width} states hold it with a relative error of {error:.2g} ({how}); the records give it to {accuracy:.2g}",
     ]
     if est.static is not None:
-        reasons.append(f"a static nonlinearity {'after' if est.static.kind == 'wiener' else 'before'} the layer: it explains more of the held-out steps")
+        reasons.append(
+            f"a static nonlinearity {'after' if est.static.kind == 'wiener' else 'before'} the layer: it explains more of the held-out steps"
+        )
     code = (
         f"layer = perdure.nn.DiagonalSSM({est.response.shape[1]}, {est.response.shape[2]}, state_size={max(width, 1)}, dt={est.dt!r})\n"
         f"perdure.nn.init.timescales_(layer, shortest={est.dt!r}, longest={longest!r})"
@@ -105,7 +107,11 @@ def call_law(est: MemoryEstimate) -> tuple[DecayFit | None, str, str]:
     families = {"exponential": ("tc", "dc", "ss"), "polynomial": ("power", "power-ss")}.get(fit.best_law, ())
     weight = sum(est.evidence.get(name, 0.0) for name in families)
     if est.static is None and len(est.evidence) > 1 and weight >= CALLED and fit.evidence[fit.best_law] >= 0.5:
-        return fit, fit.best_law, f"law by the evidence of the records for a prior of that kind, weight {weight:.3f}, and by its fit, weight {fit.evidence[fit.best_law]:.3f}"
+        return (
+            fit,
+            fit.best_law,
+            f"law by the evidence of the records for a prior of that kind, weight {weight:.3f}, and by its fit, weight {fit.evidence[fit.best_law]:.3f}",
+        )
     return fit, "undecided", fit.reason
 
 
@@ -127,15 +133,27 @@ def _longest(est: MemoryEstimate, law: DecayFit | None, name: str, last: float) 
 
 def _layer(est: MemoryEstimate, law: DecayFit | None, name: str, longest: float) -> tuple[str, str]:
     if name == "finite" and law is not None:
-        return "a causal convolution", f"nothing is left after a lag of {law.parameters['lag']:.3g}: {round(law.parameters['lag'] / est.dt) + 1} taps see all of it"
+        return (
+            "a causal convolution",
+            f"nothing is left after a lag of {law.parameters['lag']:.3g}: {round(law.parameters['lag'] / est.dt) + 1} taps see all of it",
+        )
     if name in ("polynomial", "stretched", "persistent"):
         spread = "DiagonalSSM with a stable parametrisation, time constants spread evenly in their logarithm"
         return spread, f"the memory falls slowly ({name}): one time constant does not hold it, and gates as initialised do not reach it"
     if name == "exponential" and longest <= SHORT * est.dt:
-        return "any recurrent layer (GRU, LSTM, ContinuousRNN, DiagonalSSM)", f"an exponential memory with a time constant of {longest / est.dt:.3g} steps is short"
+        return (
+            "any recurrent layer (GRU, LSTM, ContinuousRNN, DiagonalSSM)",
+            f"an exponential memory with a time constant of {longest / est.dt:.3g} steps is short",
+        )
     if name == "exponential":
-        return "DiagonalSSM or ContinuousRNN with a stable parametrisation", f"an exponential memory with a time constant of {longest / est.dt:.3g} steps"
-    return "DiagonalSSM with a stable parametrisation", "no law of decay could be called: time constants from one step to the last lag seen cover it"
+        return (
+            "DiagonalSSM or ContinuousRNN with a stable parametrisation",
+            f"an exponential memory with a time constant of {longest / est.dt:.3g} steps",
+        )
+    return (
+        "DiagonalSSM with a stable parametrisation",
+        "no law of decay could be called: time constants from one step to the last lag seen cover it",
+    )
 
 
 def _width(est: MemoryEstimate, law: DecayFit | None, accuracy: float) -> tuple[int, float, str]:
@@ -179,10 +197,14 @@ def _warnings(est: MemoryEstimate) -> tuple[str, ...]:
             if 4 * est.times.size < est.steps
             else f"records of {est.steps} steps are too short for it: record for longer"
         )
-        out.append(f"the memory {word} the window: more than {LEVEL:.0%} of the peak {'is' if seen else 'could be'} left at lag {end:.3g}; {grow}")
+        out.append(
+            f"the memory {word} the window: more than {LEVEL:.0%} of the peak {'is' if seen else 'could be'} left at lag {end:.3g}; {grow}"
+        )
     if est.condition > POOR:
         size = "inf" if math.isinf(est.condition) else f"{est.condition:.1e}"
         out.append(f"the inputs hardly tell some lags apart (condition number {size}): excite the system more broadly")
     if est.static is None and np.isfinite(est.explained).any() and float(np.nanmin(est.explained)) < 0.1:
-        out.append(f"the linear part explains {float(np.nanmin(est.explained)):.2f} of the held-out variance: try method='nonlinear', or look for other inputs")
+        out.append(
+            f"the linear part explains {float(np.nanmin(est.explained)):.2f} of the held-out variance: try method='nonlinear', or look for other inputs"
+        )
     return tuple(out)

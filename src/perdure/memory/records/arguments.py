@@ -67,7 +67,9 @@ def read(inputs: Any, outputs: Any, dt: Any, horizon: Any) -> Records:
     else:
         lags = _checks.positive_int(horizon, "horizon", "it counts the lags to look at, in steps, at least 3", least=3)
         if lags >= steps:
-            raise _checks.fail("horizon", f"below the length of a record, {steps} steps", lags, "a lag longer than the record is never seen")
+            raise _checks.fail(
+                "horizon", f"below the length of a record, {steps} steps", lags, "a lag longer than the record is never seen"
+            )
     seen = np.isfinite(y[:, lags - 1 :]).sum(axis=(0, 1))
     if seen.min() < FEWEST:
         fix = "pass longer records, more of them, or a smaller horizon"

@@ -54,7 +54,9 @@ def explained(y: Array, prediction: Array, level: float) -> float:
     return 1.0 - float(((y - prediction)[seen] ** 2).sum()) / max(float(((y[seen] - level) ** 2).sum()), 1e-300)
 
 
-def estimate(u: Array, y: Array, lags: int, names: Sequence[str], *, noise: str, intercept: bool, split: int, draws: int, rng: np.random.Generator) -> Estimate:
+def estimate(
+    u: Array, y: Array, lags: int, names: Sequence[str], *, noise: str, intercept: bool, split: int, draws: int, rng: np.random.Generator
+) -> Estimate:
     """Estimate from inputs (B, T, d) and one output (B, T), NaN where missing; steps from `split` on are held out once.
 
     Args:

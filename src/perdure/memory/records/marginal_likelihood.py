@@ -202,5 +202,7 @@ def _starts(kernel: Kernel, lags: int, found: dict[str, Evidence]) -> Array:
         return np.array([np.append(shape, math.log(gain) - shape[0]) for shape in kernel.starts(lags) for gain in GAINS])
     row = found[kernel.after].theta.mean(0)
     if kernel.name == "dc":
-        return np.array([[row[0], row[0] + math.log(longer), row[1] + math.log(gain)] for longer in (0.3, 3.0, 100.0) for gain in (1.0, 10.0)])
+        return np.array(
+            [[row[0], row[0] + math.log(longer), row[1] + math.log(gain)] for longer in (0.3, 3.0, 100.0) for gain in (1.0, 10.0)]
+        )
     return np.array([[*row[:-1], row[-1] + math.log(gain)] for gain in (1.0, 30.0, 1e3)])

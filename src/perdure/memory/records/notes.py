@@ -16,9 +16,13 @@ def notes_on(records: Records, found: Sequence[Estimate], exciting: float) -> tu
     for k, one in enumerate(found):
         which = f"output {k}: " if len(found) > 1 else ""
         if one.after is not None:
-            rest = "is white" if one.after.p_value >= COLOURED else f"is still coloured (p = {one.after.p_value:.1e}): bands are approximate"
+            rest = (
+                "is white" if one.after.p_value >= COLOURED else f"is still coloured (p = {one.after.p_value:.1e}): bands are approximate"
+            )
             said = f"the residuals were coloured (Ljung-Box p = {one.before.p_value:.1e})"
-            out.append(f"{which}{said}: an autoregression of order {one.coefficients.size} was filtered off, after which what is left {rest}")
+            out.append(
+                f"{which}{said}: an autoregression of order {one.coefficients.size} was filtered off, after which what is left {rest}"
+            )
         elif one.before.p_value < COLOURED:
             out.append(
                 f"{which}the residuals are coloured (Ljung-Box p = {one.before.p_value:.1e}): the bands take them for white and may be too narrow; "
@@ -36,5 +40,7 @@ def notes_on(records: Records, found: Sequence[Estimate], exciting: float) -> tu
         out.append("how exciting the inputs are was not measured: lags times channels exceed 2048")
     rows = records.inputs.shape[0] * (records.steps - records.lags + 1)
     if rows < 2 * records.lags * records.inputs.shape[2]:
-        out.append(f"{rows} outputs with all their lags for {records.lags * records.inputs.shape[2]} coefficients: much of the estimate is the prior's")
+        out.append(
+            f"{rows} outputs with all their lags for {records.lags * records.inputs.shape[2]} coefficients: much of the estimate is the prior's"
+        )
     return tuple(out)

@@ -138,7 +138,9 @@ class MemoryEstimate:
         """
         level = self._level(level)
         if self.static is not None:
-            raise _checks.fail("method", "'kernel' for an interval", self.method, "the memory of a nonlinear model is measured, without a band")
+            raise _checks.fail(
+                "method", "'kernel' for an interval", self.method, "the memory of a nonlinear model is measured, without a band"
+            )
         return bands.horizon_interval(self.times, self.memory, self.memory_draws, level)
 
     def fit(self, **options: Any) -> DecayFit:
@@ -218,7 +220,9 @@ class MemoryEstimate:
     def _level(self, level: float) -> float:
         level = _checks.number(level, "level")
         if not 0 < level < 1:
-            raise _checks.fail("level", "between 0 and 1, both excluded", level, "pass the share of the peak you call forgotten, for example 0.01")
+            raise _checks.fail(
+                "level", "between 0 and 1, both excluded", level, "pass the share of the peak you call forgotten, for example 0.01"
+            )
         return level
 
 
