@@ -7,15 +7,12 @@ is given no bands, no choice of a prior and no held-out part. For the memory bot
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-
 import numpy as np
 
+from perdure._threads import one_thread
 from perdure.memory.data import estimate_memory
 
 STEPS, LAGS, SNR = 100_000, 512, 4.0
@@ -31,6 +28,7 @@ def least_squares(u, y):
     return np.linalg.solve(x.T @ x, x.T @ target)
 
 
+@one_thread()
 def main():
     rng = np.random.default_rng(0)
     print(f"{STEPS} steps, {LAGS} lags, signal to noise {SNR:g}, one thread")

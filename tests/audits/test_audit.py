@@ -149,7 +149,7 @@ def test_names_of_parts_are_checked():
         ({"lengths": (0,)}, "`lengths`"),
         ({"data": np.zeros((2, 5, 1)), "horizon": 16}, "`data`"),
         ({"data": np.full((2, 50, 1), np.nan), "horizon": 16}, "`data`"),
-        ({"dtype": "float64"}, "`dtype`"),
+        ({"dtype": "float64"}, "dtype"),
         ({"input_size": 3}, "input_size"),
     ],
 )

@@ -95,14 +95,14 @@ def linear(exact, sampled, moved=None, **more):
 
 def test_fig1a_both_ways():
     spec = LinearSpec(widths=(4, 8, 16), rate=1.0)
-    same = linear(LEVEL, LEVEL, nominal=dict.fromkeys(LEVEL, 0.0), edge=dict.fromkeys(LEVEL, 1.0))
+    same = linear(LEVEL, LEVEL, nominal=dict.fromkeys(LEVEL, 1e-3), edge=dict.fromkeys(LEVEL, 1.0))
     assert outcomes(Fig1a(), same, spec) == ["agrees", "agrees"]
     apart = linear(SHRINKS, SHRINKS, nominal={4: 0.1, 8: 0.3, 16: 0.5}, edge=SHRINKS)
     assert outcomes(Fig1a(), apart, spec) == ["differs", "differs"]
 
 
 def test_fig1b_both_ways():
-    spec = LinearSpec(widths=(4, 8, 16))
+    spec = LinearSpec(widths=(4, 8, 16), smallest=0.1)
     cursed = linear(SHRINKS, SHRINKS, edge=SHRINKS)
     cursed.loc[(cursed["method"] == "published") & (cursed["radius"] > 0), "raw"] = math.inf
     assert outcomes(Fig1b(), cursed, spec) == ["agrees", "agrees"]

@@ -29,7 +29,7 @@ def training(accuracy, loss, rows=None, ours=None, jitter=0.1):
     given += [("ours", "exp", which, value, 0.5) for which, value in (ours or {}).items()]
     for i, (model, name, presentation, final, end) in enumerate(given):
         for seed in range(3):
-            own = jitter * math.cos(7 * seed + 3 * i)
+            own = jitter * ((seed + i) % 3 - 1) * (1 if i < 3 else -1)
             for record in range(2):
                 part = {"train_loss": end + 1 - record + own / 10, "test_loss": end + own / 10, "test_accuracy": final + own + seed}
                 table.append({"model": model, "map": name, "presentation": presentation, "seed": seed, "record": record, "records": 2,

@@ -65,6 +65,14 @@ def rows(found, data):
     return [{**job, **row} for job in found.jobs(found.profiles["tiny"]) for row in found.compute(job, data)]
 
 
+def plain(table, job):
+    """The rows of a job as they were computed."""
+    found = table
+    for name, value in job.items():
+        found = found[found[name] == value]
+    return [{k: None if v is None or v != v else v for k, v in row.items()} for row in found.astype(object).to_dict("records")]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_twice_to_the_same_rows_and_draws_them(name, data, request, monkeypatch):
     if name == "fig6":
@@ -77,7 +85,8 @@ def test_an_experiment_runs_twice_to_the_same_rows_and_draws_them(name, data, re
     before = torch.get_rng_state()
     table = pd.DataFrame(rows(found, data))
     assert torch.equal(before, torch.get_rng_state())
-    pd.testing.assert_frame_equal(table, pd.DataFrame(rows(found, data)), check_exact=True)
+    last = found.jobs(spec)[-1]
+    assert found.compute(last, data) == [{name: row[name] for name in row if name not in last} for row in plain(table, last)]
     assert len({tuple(sorted(job.items())) for job in found.jobs(spec)}) == len(found.jobs(spec))
     for claim in found.claims(table, spec):
         assert claim.outcome in OUTCOMES
@@ -142,7 +151,7 @@ def test_the_same_seed_starts_every_map_from_the_same_weights(data):
 def test_digits_that_differ_in_one_pixel_are_learned_from_rows(data):
     found, training = experiment("table1"), import_module("perdure.experiments.mnist_training")
     job = next(job for job in found.jobs(found.profiles["tiny"]) if job["model"] == "ours" and job["presentation"] == "rows")
-    longer = {**job, "steps": 150, "records": 2, "width": 16, "batch": 20}
+    longer = {**job, "steps": 80, "records": 2, "width": 16, "batch": 20}
     first, last = training.rows_of_run(longer, mnist.read_mnist(data.mnist))
     assert last["train_loss"] < 0.3 * first["train_loss"]
     assert last["test_accuracy"] > 90

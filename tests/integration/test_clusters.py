@@ -94,7 +94,13 @@ def head(monkeypatch):
         str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2",
         "--include-dashboard=false", "--disable-usage-stats", f"--temp-dir={folder}", "--object-store-memory=100000000",
     ]  # fmt: skip
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, env=os.environ | {"PYTHONPATH": str(Path(counting_toy.__file__).parent)})
+    process = psutil.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(counting_toy.__file__).parent)},
+    )
     started = []
     try:
         for _ in range(150):
@@ -119,7 +125,14 @@ def head(monkeypatch):
 @ray
 def test_a_ray_head_gives_the_same_table(tmp_path, whole, head):
     arrived = []
-    found = run(counting_toy.Counting(), SPEC, store=tmp_path / "ray", backend="ray", address=head, tick=lambda done, total: arrived.append(time.monotonic()))
+    found = run(
+        counting_toy.Counting(),
+        SPEC,
+        store=tmp_path / "ray",
+        backend="ray",
+        address=head,
+        tick=lambda done, total: arrived.append(time.monotonic()),
+    )
     assert (found.computed, found.failures) == (40, ())
     assert_frame_equal(found.table, whole, check_exact=True)
     assert arrived[-1] - arrived[1] > 0.5 * 40 * SPEC.pause / 2, "results are written as they come, not at the end"

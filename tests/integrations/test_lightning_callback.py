@@ -116,7 +116,7 @@ def test_the_budget_holds_in_a_real_training(tmp_path):
 def test_a_wrong_name_is_refused_before_the_first_step(tmp_path):
     task = Task()
     before = {k: v.clone() for k, v in task.state_dict().items()}
-    with pytest.raises(ArgumentError, match="'net.encoder'"):
+    with pytest.raises(ArgumentError, match=r"'net\.encoder'"):
         train(tmp_path, [MemoryCallback(module="encoder")], task=task)
     assert all(torch.equal(v, task.state_dict()[k]) for k, v in before.items())
 

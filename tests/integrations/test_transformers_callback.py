@@ -146,7 +146,7 @@ def test_the_budget_holds_in_a_real_training(tmp_path):
 def test_a_wrong_name_is_refused_before_the_first_step(tmp_path):
     trainer = trainer_for(tmp_path, make(), sequences(), [])
     MemoryCallback(module="encoder").attach(trainer)
-    with pytest.raises(ArgumentError, match="'net.encoder'"):
+    with pytest.raises(ArgumentError, match=r"'net\.encoder'"):
         trainer.train()
     assert trainer.state.global_step == 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,12 @@ def memory(context: Context) -> list[Way]:
     for directions in dict.fromkeys((None, FEW if context.input_size > FEW else None)):
         for probes in PROBES:
             ways.append(_memory_way(context, horizon, where, probes, directions))
+    few = FEW if context.input_size > FEW else None
+    for kept in (("heaviside", "impulse"), ("impulse",)):  # one curve is worth more than none
+        if set(kept) & set(context.probes) and set(kept) != set(context.probes):
+            ways.append(
+                _memory_way(replace(context, probes=tuple(p for p in kept if p in context.probes)), horizon, where[:1], PROBES[-1], few)
+            )
     ways.sort(key=lambda way: -way.seconds)
     return ways
 
@@ -81,7 +87,7 @@ def _memory_way(context: Context, horizon: int, where: list, probes: int | None,
         found = measure_all(model, [j for j in given if j[2] is not False], options, probes, bound_by, context.tick)
         return {**found, "directions": directions, "probes": probes}
 
-    notes = []
+    notes = [f"probes: {', '.join(context.probes)} alone"] if len(context.probes) < 3 and probes == PROBES[-1] else []
     if directions is not None:
         notes.append(f"inputs through {directions} random sign patterns on blocks of the {context.input_size} channels: lower bounds")
     if probes is not None:

@@ -139,7 +139,7 @@ class Audit:
         return {"law": self.law, **{name: value for name, value in curve["readings"].items()}}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Audit:
+    def from_dict(cls, data: Any) -> Audit:
         """The audit that `to_dict` wrote down.
 
         Raises:

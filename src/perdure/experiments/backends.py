@@ -182,7 +182,10 @@ def _ray(address: str | None, workers: int | None) -> Iterator[tuple[dict[str, A
                 ray.init(address=address, **quiet)
         except (OSError, ValueError, RuntimeError) as error:
             raise _unreachable(
-                "Ray cluster", address, error, "start it with `ray start --head`, set RAY_AUTH_MODE and RAY_AUTH_TOKEN as there if it asks for a token, or leave the address out for one on this machine"
+                "Ray cluster",
+                address,
+                error,
+                "start it with `ray start --head`, set RAY_AUTH_MODE and RAY_AUTH_TOKEN as there if it asks for a token, or leave the address out for one on this machine",
             ) from None
     try:
         count = int(ray.cluster_resources().get("CPU", 1))

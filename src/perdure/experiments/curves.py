@@ -127,7 +127,9 @@ def radius_chart(name: str, title: str, radii: Mapping[str, Mapping[int, float]]
     all_widths = sorted(widths)
     apart = [m for i, m in enumerate(all_widths) if i == 0 or m / all_widths[i - 1] > 1.3]
     ticks = tuple((m, f"{m:g}") for m in apart)
-    return Chart(name, title, "width m", "radius β", tuple(series), caption, True, True, x_ticks=ticks)
+    found = np.concatenate([s.y[np.isfinite(s.y)] for s in series]) if series else np.empty(0)
+    span = (float(found.min()) / 3, float(found.max()) * 3) if found.size else None  # level lines look level
+    return Chart(name, title, "width m", "radius β", tuple(series), caption, True, True, y_range=span, x_ticks=ticks)
 
 
 @dataclass(frozen=True)

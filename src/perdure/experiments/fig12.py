@@ -8,6 +8,7 @@ With positions the slope does not settle, and the impulse probe sees the input i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -196,17 +197,7 @@ class Fig12b(Experiment):
         )
         return [
             *panels,
-            Chart(
-                chart.name,
-                chart.title,
-                chart.x_label,
-                "E(0), share of the norm",
-                chart.series,
-                chart.caption,
-                True,
-                True,
-                x_ticks=chart.x_ticks,
-            ),
+            replace(chart, y_label="E(0), share of the norm"),
         ]
 
     def claims(self, table: Any, spec: Fig12Spec) -> list[Claim]:

@@ -15,6 +15,7 @@ And, as the theorem has it, is the rate of the teacher (exactly: of its slowest 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -161,9 +162,7 @@ class Fig3(Experiment):
             Series(s.label, s.x, s.y, t, s.line, MARKERS[i % len(MARKERS)])
             for i, (s, t) in enumerate(zip(middle.series, tones(len(names)), strict=True))
         ]
-        middle = Chart(
-            middle.name, middle.title, middle.x_label, middle.y_label, tuple(shown), middle.caption, True, True, x_ticks=middle.x_ticks
-        )
+        middle = replace(middle, series=tuple(shown))
         return [left, middle, right]
 
     def claims(self, table: Any, spec: Fig3Spec) -> list[Claim]:

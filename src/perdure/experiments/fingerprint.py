@@ -31,14 +31,15 @@ def canonical(value: Any) -> str:
     >>> canonical({"m": 4, "beta": float("inf"), "law": None})
     '{"beta":{"float":"inf"},"law":null,"m":4}'
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON's own kinds, names in their order."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
+        return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()  # numpy's scalars
     if isinstance(value, float) and not math.isfinite(value):
@@ -48,6 +49,17 @@ def _plain(value: Any) -> Any:
     raise ArgumentTypeError(
         f"expected a text, a number, a truth value or None, but got {value!r} of type {type(value).__name__}: jobs and rows hold nothing else"
     )
+
+
+def restored(value: Any) -> Any:
+    """What `plain` was given: infinities and NaN come back.
+
+    >>> restored(plain({"beta": float("inf"), "m": 4}))
+    {'beta': inf, 'm': 4}
+    """
+    if isinstance(value, Mapping):
+        return float(value["float"]) if set(value) == {"float"} else {name: restored(part) for name, part in value.items()}
+    return [restored(part) for part in value] if isinstance(value, list) else value
 
 
 def digest(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import perdure
 from perdure.errors import PerdureError
 from perdure.experiments.base import Experiment, Job, Spec
-from perdure.experiments.fingerprint import canonical, digest
+from perdure.experiments.fingerprint import digest, plain
 from perdure.report.files import write
 
 FORMAT = 1
@@ -62,7 +62,7 @@ def new(experiment: Experiment, profile: str, spec: Spec, jobs: Mapping[str, Job
         "sessions": [],
         "seconds_by_job": {},
         "failures": [],
-        "jobs": [{"key": key, "job": json.loads(canonical(job))} for key, job in jobs.items()],
+        "jobs": [{"key": key, "job": plain(job)} for key, job in jobs.items()],
     }
 
 

@@ -180,7 +180,8 @@ def searched_rows(model: Any, target: Any, job: Job, group: str) -> list[Row]:
     )
     still = options.curve(model, np.array([0.0]))
     if not np.isfinite(still.raw[0]):  # unstable as it is
-        return curves.rows_of(options.curve(model, options.radii), 0.0)
+        endless = np.full(options.radii.shape, np.inf)
+        return curves.rows_of(replace(still, radii=options.radii, error=endless, raw=endless, upper=endless), 0.0)
     size = still.target_norm
     found = judge("", {m: model}, replace(options, size=size, level=float(still.raw[0]) + curves.THRESHOLD * size))
     return curves.rows_of(found.curves[m], found.radius[m])

@@ -14,7 +14,7 @@ from typing import Any
 
 from perdure.errors import PerdureError
 from perdure.experiments.base import Job, Row
-from perdure.experiments.fingerprint import canonical, digest
+from perdure.experiments.fingerprint import canonical, digest, plain
 
 FORMAT = 1
 NAME = b"perdure"
@@ -61,7 +61,7 @@ def encode(header: dict[str, Any], job: Job, rows: Sequence[Row]) -> bytes:
     columns = {str(name): _column(name, [value] * len(rows)) for name, value in job.items()}
     columns |= {str(name): _column(name, [row.get(name) for row in rows]) for name in names}
     table = pa.table(columns)
-    known = {"format": FORMAT, **header, "job": json.loads(canonical(job))}
+    known = {"format": FORMAT, **header, "job": plain(job)}
     known["digest"] = _digest(known, table)
     buffer = io.BytesIO()
     parquet.write_table(table.replace_schema_metadata({NAME: canonical(known).encode()}), buffer)

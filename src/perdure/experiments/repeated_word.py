@@ -26,7 +26,7 @@ LINES = dict(zip(WORDS, ("solid", "dash", "dashdot"), strict=True))
 LEAST_TAIL = 5  # points
 LEVEL = 0.01  # of the peak: what is left then counts as forgotten
 EMPTY: dict[str, Any] = {
-    "repeats": None, "score": None, "memory": None, "law": None, "best_law": None, "rate": None, "forgotten": None, "left": None, "rises": None,
+    "said": None, "score": None, "memory": None, "law": None, "best_law": None, "rate": None, "forgotten": None, "left": None, "rises": None,
     "tail": None, "tail_rate": None,
 }  # fmt: skip
 
@@ -121,10 +121,12 @@ def rows_of_word(word: str, logits: Array, noise: float) -> list[Row]:
         "forgotten": forgotten,
         "left": found.left,
         "rises": found.rises,
+        "tail": found.tail,
+        "tail_rate": found.tail_rate,
     }
     rows: list[Row] = [{"kind": "fit", "word": word, **EMPTY, **fit}]
     for k, (value, change) in enumerate(zip(score[:-1], memory, strict=True)):
-        rows.append({"kind": "curve", "word": word, **EMPTY, "repeats": k, "score": float(value), "memory": float(change)})
+        rows.append({"kind": "curve", "word": word, **EMPTY, "said": k, "score": float(value), "memory": float(change)})
     return rows
 
 
@@ -135,7 +137,7 @@ def chart(name: str, title: str, table: Any, caption: str) -> Chart:
     least = float(curves["memory"][curves["memory"] > 0].min()) if (curves["memory"] > 0).any() else 1e-16
     for word, tone in zip(WORDS, tones(len(WORDS)), strict=True):
         rows = curves[curves["word"] == word]
-        groups = rows.groupby("repeats")["memory"]
+        groups = rows.groupby("said")["memory"]
         k = np.asarray(groups.median().index, dtype=float)
         middle, low, high = (np.maximum(v.to_numpy(float), least) for v in (groups.median(), groups.min(), groups.max()))
         series.append(Series(f"“{word}”", k, middle, tone, LINES[word], None))

@@ -17,6 +17,7 @@ from typing import Any
 from perdure.errors import ArgumentError
 from perdure.experiments import manifest as manifests
 from perdure.experiments.base import Job
+from perdure.experiments.fingerprint import restored
 from perdure.experiments.part import DamagedPart, Part
 from perdure.experiments.pool import Pool
 
@@ -169,7 +170,7 @@ def open_run(folder: str | Path) -> Run:
         raise ArgumentError(
             f"expected the folder of a run, but got {folder}, which has no {manifests.FILE}: `perdure runs` lists the runs of a store"
         )
-    jobs = {entry["key"]: entry["job"] for entry in manifest["jobs"]}
+    jobs = {entry["key"]: {name: restored(value) for name, value in entry["job"].items()} for entry in manifest["jobs"]}
     parts, aside = collect(Pool(folder.parent), jobs)
     seconds = sum(session["seconds"] or 0.0 for session in manifest["sessions"])
     failures = [

@@ -113,7 +113,7 @@ def target_of(text: str) -> LinearFunctional:
     assert isinstance(call, ast.Call)  # written by `Target.__str__`
     assert isinstance(call.func, ast.Name)
     values = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    return KINDS[call.func.id](kind=call.func.id, **values).functional()
+    return KINDS[call.func.id].model_validate({"kind": call.func.id, **values}).functional()
 
 
 class SweepSpec(Spec):

@@ -13,6 +13,7 @@ from perdure.functionals import ExponentialSum
 from perdure.nn import ContinuousRNN
 
 DT = 0.1
+DRIVE = 0.3  # |U|: small, so that tanh hardly bends
 
 
 def teacher_of(job: Job) -> ContinuousRNN:
@@ -30,12 +31,12 @@ def teacher_of(job: Job) -> ContinuousRNN:
             batch_first=True,
             dtype=torch.float64,
         )
-        G, U = torch.randn(m, m, dtype=torch.float64), torch.randn(m, 1, dtype=torch.float64) / m**0.5
+        G, U = torch.randn(m, m, dtype=torch.float64), DRIVE * torch.randn(m, 1, dtype=torch.float64) / m**0.5
     eye = torch.eye(m, dtype=torch.float64)
     if kind == "slow":
         rates = torch.logspace(float(np.log10(value)), 0.0, m, dtype=torch.float64)
         Q = torch.linalg.qr(G)[0]
-        W, U = -(Q * rates) @ Q.T, Q @ rates.sqrt()[:, None] / m**0.5
+        W, U = -(Q * rates) @ Q.T, DRIVE * Q @ rates.sqrt()[:, None] / m**0.5
     else:
         W = value * (G / m**0.5 if kind == "dense" else (G + G.T) / (8 * m) ** 0.5) - eye
     with torch.no_grad():

@@ -28,7 +28,7 @@ from perdure.errors import ModelError
 from perdure.memory.precision import output_eps
 from perdure.memory.running import Running, listed, run
 
-SURROGATES = 256
+SURROGATES = 128
 LEAST = 2048  # samples
 PER_OUTPUT = 20  # samples for each output channel
 
@@ -180,7 +180,7 @@ def _measure(
         read.append(y[:, horizon:].double().cpu().numpy())
         wanted = samples or max(LEAST, PER_OUTPUT * y.shape[2])
         missing = -(-wanted // each) - sum(map(len, read))
-        rows = max(0, min(missing, running.limit(length)))
+        rows = max(0, min(missing, running.limit(length), 2 * sum(map(len, read))))  # doubling: what a call takes is known before a longer one
         while rows and not running.affords(rows, length):
             rows //= 2
     u, y = np.concatenate(streams), np.concatenate(read)
@@ -218,8 +218,8 @@ def _profile(u: Array, y: Array, horizon: int, eps: float, rng: np.random.Genera
     q = q[:, kept]
     delayed = np.stack([u[:, horizon - k : length - k].ravel() for k in range(horizon + 1)], 1)
     raw = _shares(q, delayed)
-    chance = _shares(q, rng.permuted(np.broadcast_to(delayed[:, :1], (count, SURROGATES)), axis=0))
-    threshold = float(chance.max())
+    strangers = (rng.permutation(delayed[:, :1]) for _ in range(SURROGATES))
+    threshold = float(max(_shares(q, stranger).max() for stranger in strangers))
     free = max(count - 1 - rank, 1)
     values = np.where(raw > threshold, np.clip(1 - (1 - raw) * (count - 1) / free, 0.0, 1.0), 0.0)
     return raw, threshold, rank, values

@@ -75,7 +75,7 @@ def estimate_memory(
     >>> y = np.convolve(u, np.exp(-0.1 * np.arange(200)))[:2000] + rng.standard_normal(2000)
     >>> found = estimate_memory(u, y, horizon=100)
     >>> round(found.half_life, 1), found.interval(0.5)  # log(2) / 0.1 = 6.9
-    (7.1, (6.0, 8.0))
+    (6.8, (6.0, 8.0))
 
     References:
         Pillonetto & De Nicolao, Automatica 46, 2010; Chen, Ohlsson & Ljung, Automatica 48, 2012; Pillonetto, Dinuzzo, Chen, De Nicolao & Ljung,

@@ -22,7 +22,7 @@ SEEN = 3.0  # sds from 0 at which a coefficient is called seen: by chance at 0.3
 
 
 def factor(mean: Array, draws: Array, sd: Array) -> float:
-    """c of the simultaneous band: mean and sd (p,), draws (S, p)."""
+    """The factor c of the simultaneous band: mean and sd (p,), draws (S, p)."""
     live = sd > 1e-9 * float(sd.max())
     largest = np.abs((draws[:, live] - mean[live]) / sd[live]).max(1)
     return float(max(np.quantile(largest, LEVEL), POINTWISE))

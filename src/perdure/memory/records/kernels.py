@@ -34,10 +34,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import dpstrf
+from scipy.linalg import get_lapack_funcs
 
 from perdure._typing import Array
 
+(dpstrf,) = get_lapack_funcs(("pstrf",), dtype=np.float64)
 RANK = 1e-12  # of the largest variance, at which the factor of a smooth prior is cut
 ROUGH_RANK = 1e-8  # while hyperparameters are searched for
 
@@ -60,7 +61,7 @@ class Prior:
 
     @property
     def rank(self) -> int:
-        """r."""
+        """Columns of L."""
         return self.diagonal.size
 
 

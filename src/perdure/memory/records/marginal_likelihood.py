@@ -22,14 +22,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import block_diag
-from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.linalg import block_diag, get_lapack_funcs
 from scipy.optimize import minimize
 
 from perdure._typing import Array
 from perdure.memory.records.gram import Moments
 from perdure.memory.records.kernels import KERNELS, RANK, ROUGH_RANK, Kernel, Prior
 
+dpotrf, dpotrs = get_lapack_funcs(("potrf", "potrs"), dtype=np.float64)
 GAINS = (0.3, 30.0, 3e3, 3e5)  # starts: prior variance over noise variance, times the decay time
 LOG_GAIN = (-25.0, 30.0)
 TINY = 1e-14  # of c, what is left of it after rounding
@@ -100,7 +100,7 @@ def spread_out(blocks: Sequence[Prior]) -> Array:
     """L of all inputs: (p,) where it is diagonal, else (p, q)."""
     if blocks[0].scale.ndim == 1:
         return np.concatenate([b.scale for b in blocks])
-    return block_diag(*[b.scale for b in blocks])
+    return np.asarray(block_diag(*[b.scale for b in blocks]))
 
 
 def factor(m: Moments, blocks: list[Prior], intercept: bool) -> Factored:
