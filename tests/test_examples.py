@@ -73,11 +73,23 @@ def lemma_counterexample(text):
     assert float(numbers["Kreiss constant"]) == pytest.approx(25.01, abs=0.01)
 
 
+def memory_of_a_task(text):
+    """The leak's time constant, 15 steps, inside its interval; the power law's half-life under a step."""
+    found = re.findall(r"^(.+?): half-life ([\d.]+) \(95 %: ([\d.]+) to ([\d.]+)\)", text, re.MULTILINE)
+    rows = {name: tuple(map(float, numbers)) for name, *numbers in found}
+    assert set(rows) == {"leaky integrator", "power law"}
+    half, low, high = rows["leaky integrator"]
+    assert low <= half <= high
+    assert half == pytest.approx(15 * 0.6931, rel=0.1)
+    assert rows["power law"][0] < 1.5
+
+
 CASES = {  # name: arguments, what the output must say
     "drop_in": (["--quick"], drop_in),
     "fit_functional": (["figure.png"], fit_functional),
     "lemma_counterexample": (["figure.png"], lemma_counterexample),
     "linearise_gru": (["figure.png"], linearise_gru),
+    "memory_of_a_task": (["figure.png"], memory_of_a_task),
     "memory_of_an_lstm": (["figure.png"], memory_of_an_lstm),
     "which_law": (["figure.png"], which_law),
 }

@@ -62,7 +62,9 @@ def encoder(tmp_path_factory):
 
 
 def rows(found, data):
-    return [{**job, **row} for job in found.jobs(found.profiles["tiny"]) for row in found.compute(job, data)]
+    computed = [(job, row) for job in found.jobs(found.profiles["tiny"]) for row in found.compute(job, data)]
+    assert not any(set(job) & set(row) for job, row in computed)
+    return [{**job, **row} for job, row in computed]
 
 
 def plain(table, job):

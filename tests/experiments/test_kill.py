@@ -71,7 +71,7 @@ def test_five_kills(tmp_path):
 
 
 def test_a_kill_with_workers(tmp_path):
-    survive(tmp_path, [0.5], "loky", counting_toy.CountingSpec(count=400, pause=0.02))
+    survive(tmp_path, [0.5], "loky", counting_toy.CountingSpec(count=150, pause=0.02))
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_a_job_that_kills_its_dask_workers_is_reported(tmp_path):
     found = run(counting_toy.Counting(), spec, store=tmp_path, backend="dask", workers=2)
     assert [failure.job["k"] for failure in found.failures] == [3, 5]
     assert found.failures[0].message.startswith("KilledWorker")
-    assert found.failures[1].message == "ValueError: a broken job (counting_toy.py:56)"
+    assert found.failures[1].message == "ValueError: a broken job (counting_toy.py:49)"
     assert sorted(set(found.table["k"])) == [0, 1, 2, 4, 6, 7]
 
 

@@ -148,3 +148,12 @@ def test_a_mixture_of_rates_looks_like_a_power_law():
     fit = fit_decay(t, (rates**1.5 * np.exp(-np.outer(t, rates))).sum(1))
     assert fit.best_law == "polynomial"
     assert fit.parameters["power"] == pytest.approx(1.5, abs=0.15)
+
+
+def test_two_equal_samples_at_the_top_of_a_swing():
+    """Swings whose top lies half-way between two samples: one point a swing, at that time."""
+    t = np.arange(400.0)
+    swing = np.array([0.1, 0.6, 1.0, 1.0, 0.6, 0.1, 0.01, 0.01])  # tops at 2.5, 10.5, ...
+    fit = fit_decay(t, np.tile(swing, 50) * np.repeat(0.8 ** np.arange(50), 8))
+    assert fit.law == "exponential"
+    assert fit.parameters["rate"] == pytest.approx(-np.log(0.8) / 8, rel=1e-3)

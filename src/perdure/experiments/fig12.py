@@ -44,7 +44,8 @@ class Fig12Spec(Spec):
         tokens: over which the memory is measured (12a).
         widths: of the students (12b).
         length: tokens over which they learn and are tested (12b).
-        steps: of their training, at most.
+        epochs: of their training, at most.
+        sequences: that they learn from.
         smallest: radius above 0 (12b); the others are its doublings.
         doublings: how many.
         perturbations: random directions.
@@ -58,7 +59,8 @@ class Fig12Spec(Spec):
     tokens: int = Field(default=256, ge=8)
     widths: tuple[int, ...] = (8, 16, 32)
     length: int = Field(default=32, ge=4)
-    steps: int = Field(default=20, ge=1)
+    epochs: int = Field(default=40, ge=1)
+    sequences: int = Field(default=6_400, ge=1)
     smallest: float = Field(default=1e-3, gt=0)
     doublings: int = Field(default=9, ge=1)
     perturbations: int = Field(default=3, ge=1)
@@ -67,10 +69,23 @@ class Fig12Spec(Spec):
 
 PROFILES: Mapping[str, Spec] = {
     "tiny": Fig12Spec(
-        size=8, layers=1, heads=2, seeds=1, tokens=32, widths=(2, 3, 4), length=8, steps=2, smallest=0.1, doublings=1, perturbations=1
+        size=8,
+        layers=1,
+        heads=2,
+        seeds=1,
+        tokens=32,
+        widths=(2, 3, 4),
+        length=8,
+        epochs=2,
+        sequences=128,
+        smallest=0.1,
+        doublings=1,
+        perturbations=1,
     ),
     "quick": Fig12Spec(),
-    "paper": Fig12Spec(seeds=20, tokens=512, widths=(8, 16, 32, 64), length=100, steps=200, smallest=1e-4, doublings=13, search=True),
+    "paper": Fig12Spec(
+        seeds=20, tokens=512, widths=(8, 16, 32, 64), length=32, epochs=1000, sequences=12_800, smallest=1e-4, doublings=13, search=True
+    ),
 }
 
 
@@ -157,14 +172,14 @@ class Fig12b(Experiment):
     title = "tanh networks and a random Transformer"
     source = "Wang, Li & Li 2024, Fig. 12 (students)"
     method = (
-        "The paper trains tanh networks on a random Transformer and perturbs them. Here they are trained by perdure.fit (Gauss-Newton or L-BFGS steps on informative "
-        "sequences) and moved by random perturbations as in the paper; the paper profile searches by ascent as well."
+        "The paper trains tanh networks on a random Transformer and perturbs them. Here they are trained "
+        "by Adam on white sequences and moved by random perturbations as in the paper; the paper profile searches by ascent as well."
     )
     profiles: ClassVar[Mapping[str, Spec]] = PROFILES
 
     def jobs(self, spec: Fig12Spec) -> list[Job]:
         """A width by a way."""
-        base: dict[str, Any] = {"size": spec.size, "layers": spec.layers, "heads": spec.heads, "seed": 0, "tokens": spec.length, "steps": spec.steps,
+        base: dict[str, Any] = {"size": spec.size, "layers": spec.layers, "heads": spec.heads, "seed": 0, "tokens": spec.length, "epochs": spec.epochs, "sequences": spec.sequences,
                                 "smallest": spec.smallest, "doublings": spec.doublings, "perturbations": spec.perturbations, "horizon": spec.length * DT}  # fmt: skip
         return [{"way": way, "width": m, **base} for way in ("published", *(("sup",) if spec.search else ())) for m in spec.widths]
 
@@ -176,7 +191,10 @@ class Fig12b(Experiment):
             student = ContinuousRNN(
                 1, int(job["width"] or 1), activation="tanh", parametrization="direct", structure="dense", dt=DT, output_size=1, batch_first=True, dtype=torch.float64
             )  # fmt: skip
-        result = fit(student, target, dt=DT, horizon=float(job["horizon"] or 1), steps=int(job["steps"] or 1), seed=seed)
+        length = float(job["horizon"] or 1)
+        result = fit(
+            student, target, dt=DT, horizon=length, method="adam", steps=int(job["epochs"] or 1), sequences=int(job["sequences"] or 1), seed=seed
+        )  # fmt: skip
         rows = (sampled_rows if job["way"] == "published" else searched_rows)(student, target, job, "recurrent")
         return [{**row, "best_loss": float(result.best_loss), "stopped": result.stopped} for row in rows]
 
@@ -193,7 +211,7 @@ class Fig12b(Experiment):
             "fig12b-errors",
             "Error without a nudge",
             {"E(0), share of the norm": nominal},
-            f"{caption} Trained by perdure.fit, at most {spec.steps} steps.",
+            f"{caption} Trained by Adam, {spec.sequences} sequences, at most {spec.epochs} epochs.",
         )
         return [
             *panels,
@@ -212,7 +230,7 @@ class Fig12b(Experiment):
                     curves.decide(kept, nominal).words,
                     verdict(kept, nominal),
                     f"Agrees where E_m(0) stays above {CLOSE:g} of the norm at every width and does not fall, or where r_m shrinks; differs where E_m(0) falls and r_m survives. "
-                    f"Trained with at most {spec.steps} steps on {spec.length} tokens: what longer training would reach is not known.",
+                    f"Adam, {spec.sequences} sequences of {spec.length} tokens, at most {spec.epochs} epochs: what longer training would reach is not known.",
                 )
             )
         return found

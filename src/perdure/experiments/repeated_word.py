@@ -26,7 +26,7 @@ LINES = dict(zip(WORDS, ("solid", "dash", "dashdot"), strict=True))
 LEAST_TAIL = 5  # points
 LEVEL = 0.01  # of the peak: what is left then counts as forgotten
 EMPTY: dict[str, Any] = {
-    "said": None, "score": None, "memory": None, "law": None, "best_law": None, "rate": None, "forgotten": None, "left": None, "rises": None,
+    "said": None, "score": None, "memory": None, "law": None, "best_law": None, "law_rate": None, "forgotten": None, "left": None, "rises": None,
     "tail": None, "tail_rate": None,
 }  # fmt: skip
 
@@ -117,7 +117,7 @@ def rows_of_word(word: str, logits: Array, noise: float) -> list[Row]:
     fit = {
         "law": found.law,
         "best_law": found.best_law,
-        "rate": found.rate,
+        "law_rate": found.rate,
         "forgotten": forgotten,
         "left": found.left,
         "rises": found.rises,

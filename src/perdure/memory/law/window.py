@@ -116,7 +116,7 @@ def _peaks(curve: Curve) -> tuple[Array, Array]:
     top = np.maximum.reduceat(np.where(high, v, 0.0), edges) if edges.size else v[:0]
     i = np.flatnonzero(high & (label >= 0) & (v == top[label]) & (swings[label] >= 0.8)) if edges.size else edges
     i = i[(i > 0) & (i < v.size - 1)]
-    i = i[(v[i] >= v[i - 1]) & (v[i] >= v[i + 1])]
+    i = i[(v[i] > v[i - 1]) & (v[i] >= v[i + 1])]  # of two equal samples the first: both would name the time half-way
     logs = np.log(np.maximum(v, curve.floor))
     a, b, c = logs[i - 1], logs[i], logs[i + 1]
     bend = np.maximum(2 * b - a - c, 1e-300)
