@@ -84,7 +84,17 @@ def memory_of_a_task(text):
     assert rows["power law"][0] < 1.5
 
 
+def audit_an_lstm(text):
+    """Open forget gates lengthen the memory, and both are read off the curve that speaks."""
+    found = re.findall(r"^(as initialised|forget bias \+ 2) +half-life ([\d.]+) steps, 1 % left after (?:≥ )?([\d.]+)", text, re.MULTILINE)
+    half = {name: float(value) for name, value, _ in found}
+    assert set(half) == {"as initialised", "forget bias + 2"}
+    assert half["forget bias + 2"] > 3 * half["as initialised"]
+    assert "NOT met: horizon(0.01) >= 30" in text.splitlines()[1]
+
+
 CASES = {  # name: arguments, what the output must say
+    "audit_an_lstm": (["compare.html"], audit_an_lstm),
     "drop_in": (["--quick"], drop_in),
     "fit_functional": (["figure.png"], fit_functional),
     "lemma_counterexample": (["figure.png"], lemma_counterexample),
@@ -111,6 +121,9 @@ def test_example(name, tmp_path):
     check(done.stdout)
     if "figure.png" in arguments:
         assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    if "compare.html" in arguments:
+        for page in ("compare.html", "compare-1.html", "compare-2.html"):
+            assert "<title>" in (tmp_path / page).read_text(encoding="utf-8")
 
 
 def test_a_missing_folder_is_refused(tmp_path):

@@ -131,8 +131,8 @@ def test_results_are_plain_and_the_model_is_left_alone():
         ({"bound": 0.0}, "bound"),
         ({"outputs": 0}, "outputs"),
         ({"seed": -1}, "seed"),
-        ({"seconds": 0}, "seconds"),
-        ({"dt": 0}, "dt"),
+        ({"seconds": 0.0}, "seconds"),
+        ({"dt": 0.0}, "dt"),
     ],
 )
 def test_bad_arguments(options, message):

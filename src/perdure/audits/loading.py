@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ NESTED = ("state_dict", "model_state_dict", "model")
 SAFE = "save it anew by safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') where you trust it"
 
 
-def load_object(name: str) -> Any:
+def load_object(name: Any) -> Any:
     """The model that `package.module:attribute` names.
 
     The module is imported, which runs its code; the attribute may be reached by dots. A module (`nn.Module`) is taken as it is, another
@@ -83,8 +82,7 @@ def _module(name: str) -> Any:
             raise ArgumentError(
                 f"expected argument `model` to name a module that can be imported, but got {name!r}, which needs {missing!r}: install that"
             ) from error
-    here = "." if "" in sys.path or str(Path.cwd()) in sys.path else "PYTHONPATH=. in front of the command makes the current folder one"
-    fix = "it is looked for where Python looks for modules" + ("" if here == "." else f"; {here}")
+    fix = "Python looks for it where it looks for any module; for one in the current folder, put PYTHONPATH=. before the command"
     raise _checks.fail("model", "in a module that can be found", name, fix) from None
 
 
@@ -116,16 +114,23 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         said = str(error)
-        named = said.partition("GLOBAL ")[2].split(" ")[0] or said.partition("Unsupported global: ")[2].split(" ")[0] or "more than tensors"
+        named = said.partition("GLOBAL ")[2].split(" ")[0] or said.partition("Unsupported global: ")[2].split(" ")[0]
+        if not named:
+            raise _no_weights(file, error) from None
         raise ArgumentError(
             f"expected argument `weights` to hold tensors only, but got {file.name}, which names {named}: "
             f"unpickling runs whatever code a file names, so it is refused and nothing of it was run; {SAFE}"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ArgumentError(
-            f"expected argument `weights` to be a file of torch.save or a .safetensors file, but got {file.name}: {str(error).splitlines()[0][:150]}"
-        ) from None
+        raise _no_weights(file, error) from None
     return _tensors(found, file.name)
+
+
+def _no_weights(file: Path, error: Exception) -> ArgumentError:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0][:150]
+    return ArgumentError(
+        f"expected argument `weights` to be a file of torch.save or a .safetensors file, but got {file.name}, which cannot be read: {first}"
+    )
 
 
 def _tensors(found: Any, name: str) -> dict[str, Tensor]:

@@ -15,10 +15,11 @@ import perdure
 app = typer.Typer(help=str(perdure.__doc__).splitlines()[0], no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"perdure {perdure.__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

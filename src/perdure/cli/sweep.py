@@ -87,7 +87,7 @@ def _line(summary: Any) -> tuple[str, ...]:
     )
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Bytes for a reader.
 
     >>> size(999), size(20_000), size(3e9)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perdure.errors import PerdureError
-from perdure.experiments.base import Job, Row
+from perdure.experiments.base import Job
 from perdure.experiments.fingerprint import canonical, digest, plain
 
 FORMAT = 1
@@ -40,7 +40,7 @@ class Part:
     table: Any
 
 
-def encode(header: dict[str, Any], job: Job, rows: Sequence[Row]) -> bytes:
+def encode(header: dict[str, Any], job: Job, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """The bytes of a part.
 
     Args:

@@ -20,7 +20,9 @@ def explained(error: ValidationError, spec: type[BaseModel]) -> str:
     ...     print(explained(error, Point))
     expected `width` to be a valid integer, unable to parse string as an integer, but got 'four': see docs/sweeps.md for what goes there
     """
-    found = error.errors()
+    found = sorted(
+        error.errors(), key=lambda one: one["type"] != "extra_forbidden"
+    )  # a name with a slip in it first: it may be the missing one
     first = found[0]
     path = _path(first["loc"])
     text = _text(first, path, spec)

@@ -27,7 +27,7 @@ def read_sweep(path: str | Path) -> SweepSpec:
             f"expected `SPEC` to be a YAML file, but there is no {path}: examples/sweep.yaml is one to start from"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        why = (getattr(error, "strerror", None) or "it is no text in UTF-8").lower()
+        why = str(getattr(error, "strerror", None) or "it is no text in UTF-8")
         raise ArgumentError(f"expected `SPEC` to be a YAML file that can be read, but got {path} ({why}): name another one") from None
     values = _parsed(text, path.name)
     if values is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from perdure.experiments.base import Data, Experiment, Row
+from perdure.experiments.base import Data, Experiment
 from perdure.experiments.fingerprint import code_fingerprint
 
 _prints: dict[tuple[type[Experiment], Data], str] = {}
@@ -48,7 +48,7 @@ class Done:
     """
 
     key: str
-    rows: list[Row] | None
+    rows: list[dict[str, Any]] | None
     message: str
     seconds: float
 
@@ -63,7 +63,7 @@ def work(task: Task) -> Done:
         if task.code:
             _same(task)
         with isolated(0), one_thread():
-            rows: list[Row] = [dict(row) for row in task.experiment.compute(dict(task.job), task.data)]
+            rows: list[dict[str, Any]] = [dict(row) for row in task.experiment.compute(dict(task.job), task.data)]
     except Exception as error:
         return Done(task.key, None, described(error), time.perf_counter() - begun)
     return Done(task.key, rows, "", time.perf_counter() - begun)

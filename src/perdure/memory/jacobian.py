@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from perdure._typing import Array, Float, Tensor
 from perdure.adapters.sequence import Adapted
@@ -43,8 +44,8 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     direction = torch.ones(1, d).to(background)
     direction[:, 1::2] = -1.0
     secant = _secants(call, background, direction, step)
-    _load()
-    with _plain_kernels():
+    load()
+    with plain_kernels():
         try:
             tangent = _tangents(call, background, direction)
             failed = None if tangent is not None else "the output does not follow the input differentiably"
@@ -64,7 +65,7 @@ def jacobian(call: Adapted, background: Float[Tensor, "T d"], dt: float, eps: fl
     )
 
 
-def _load() -> None:
+def load() -> None:
     """The first dual tensor makes torch load its decompositions, which in some versions warn about torch's own deprecated parts."""
     with warnings.catch_warnings(), forward_ad.dual_level():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -72,18 +73,21 @@ def _load() -> None:
 
 
 @contextmanager
-def _plain_kernels() -> Iterator[None]:
-    """Without cuDNN and oneDNN: their recurrent layers have no forward derivative (and cuDNN's none at all in evaluation mode)."""
+def plain_kernels() -> Iterator[None]:
+    """Without cuDNN, oneDNN and fused attention: they have no forward derivative (and cuDNN's recurrent layers none at all in evaluation mode)."""
     cudnn: Any = torch.backends.cudnn
     onednn: Any = torch.backends.mkldnn
-    before = cudnn.enabled, getattr(onednn, "enabled", None)
+    before = cudnn.enabled, getattr(onednn, "enabled", None), torch.backends.mha.get_fastpath_enabled()
     try:
         cudnn.enabled = False
+        torch.backends.mha.set_fastpath_enabled(False)
         if before[1] is not None:
             onednn.enabled = False
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         cudnn.enabled = before[0]
+        torch.backends.mha.set_fastpath_enabled(before[2])
         if before[1] is not None:
             onednn.enabled = before[1]
 
