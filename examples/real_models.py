@@ -86,6 +86,14 @@ MODELS = {
     "letters of g2p-en": (g2p_encoder, None),
     "LanguageIdentifier": (language_identifier, 150),
 }
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+WORDS = ("incomprehensibility", "characteristically", "interdisciplinary", "photosynthetically", "counterintuitively")
+
+
+def spelled(word, steps):
+    """The embedded letters of a word, over and over, (steps, 256): an input such as the GRU was trained on."""
+    numbers = [3 + LETTERS.index(letter) for letter in (word * steps)[:steps]]
+    return g2p_arrays()["enc_emb"][numbers]
 
 
 def main():
@@ -103,9 +111,10 @@ def main():
         if found.maximum_length:
             print(f"  takes at most {found.maximum_length} steps; raises at {found.fails_at}")
         if "jacobian" in found.applicable_probes:
-            memory = perdure.memory_function(model, horizon=64, probe="jacobian", background="noise")
-            left = memory.values[[1, 4, 16]] / memory.values[0]
-            print("  left of a nudge after 1, 4 and 16 steps: " + ", ".join(f"{100 * share:.2g} %" for share in left))
+            text = np.stack([spelled(word, 64) for word in WORDS])
+            memory = perdure.memory_function(model, horizon=64, probe="jacobian", background=text)
+            left = memory.envelope[[4, 16, 48]] / memory.envelope[0]
+            print("  left of a letter after 4, 16 and 48 more letters: " + ", ".join(f"{100 * share:.2g} %" for share in left))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from toy_experiment import Squares, ToySpec
 
 from perdure.cli import main
 from perdure.experiments import catalogue, together
 from perdure.experiments.base import Data
 from perdure.experiments.run import run as run_experiment
+from toy_experiment import Squares, ToySpec
 
 PLACES = {"fig1a": ("toy_experiment", "Squares"), "fig1b": ("toy_experiment", "More"), "table1": ("toy_experiment", "Needy")}
 

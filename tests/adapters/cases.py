@@ -36,6 +36,8 @@ class Case:
         make: builds the model; its random weights are seeded by `build`.
         options: for `adapt`.
         causal, stateful, rows, linear, homogeneous: see the module; `rows`: the rows of a batch are independent.
+        blind: a constant input gets a constant answer, as from attention without positions or with relative ones.
+        flat: a step function of its input.
         length: steps it takes at most, None for any.
         library: "transformers" where that must be installed.
     """
@@ -46,8 +48,10 @@ class Case:
     causal: bool = True
     stateful: bool = False
     rows: bool = True
-    linear: bool = False
+    linear: bool | None = False
     homogeneous: bool | None = None
+    blind: bool = False
+    flat: bool = False
     length: int | None = None
     library: str = ""
 
@@ -226,7 +230,7 @@ def layers_of_perdure():
     from perdure import nn as ours
 
     return [
-        Case("ContinuousRNN", lambda: ours.ContinuousRNN(2, 4, dt=0.1, dtype=torch.float32), homogeneous=None),
+        Case("ContinuousRNN", lambda: ours.ContinuousRNN(2, 4, dt=0.1, dtype=torch.float32)),
         Case("ContinuousRNN, linear", lambda: ours.ContinuousRNN(2, 4, activation="linear", bias=False), linear=True, homogeneous=True),
         Case("DiagonalSSM", lambda: ours.DiagonalSSM(2, 4, state_size=8), linear=None),
         Case("DiagonalSSM, two layers", lambda: ours.DiagonalSSM(2, 4, state_size=8, num_layers=2, batch_first=True), linear=None),
@@ -238,9 +242,9 @@ TRANSFORMERS = [
     Case("BERT", transformers_model("BertModel", **ATTENTION), causal=False, length=160),
     Case("ModernBERT", transformers_model("ModernBertModel", **ATTENTION, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2), causal=False),
     Case("GPT-2", transformers_model("GPT2LMHeadModel", n_head=2, n_positions=160), length=160),
-    Case("GPT-NeoX", transformers_model("GPTNeoXModel", **ATTENTION)),
-    Case("Llama", transformers_model("LlamaModel", **ATTENTION, num_key_value_heads=2), homogeneous=None),
-    Case("Mistral", transformers_model("MistralModel", **ATTENTION, num_key_value_heads=1, sliding_window=8)),
+    Case("GPT-NeoX", transformers_model("GPTNeoXModel", **ATTENTION), blind=True),
+    Case("Llama", transformers_model("LlamaModel", **ATTENTION, num_key_value_heads=2), blind=True),
+    Case("Mistral", transformers_model("MistralModel", **ATTENTION, num_key_value_heads=1, sliding_window=8), blind=True),
     Case("T5 encoder", transformers_model("T5EncoderModel", d_model=8, d_kv=4, d_ff=16, num_layers=2, num_heads=2), causal=False),
     Case("Mamba", transformers_model("MambaModel", state_size=4)),
     Case("Mamba2", transformers_model("Mamba2Model", state_size=4, num_heads=4, head_dim=4, n_groups=1, chunk_size=16)),
@@ -267,23 +271,23 @@ TORCH = [
     Case("LSTM, both ways", lambda: nn.LSTM(2, 4, bidirectional=True, batch_first=True), causal=False),
     Case("GRU, both ways, no bias", lambda: nn.GRU(2, 3, bidirectional=True, bias=False), causal=False, homogeneous=True),
     Case("recurrent with a readout", GatedReadout),
-    Case("convolutions, chomped", CausalConvolutions, {"layout": "BCT"}, homogeneous=None),
+    Case("convolutions, chomped", CausalConvolutions, {"layout": "BCT"}),
     Case("convolutions, padded on the left", lambda: nn.Sequential(
         nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(2, 4, 3, bias=False), nn.ConstantPad1d((8, 0), 0.0), nn.Conv1d(4, 3, 3, dilation=4, bias=False)),
         linear=True, homogeneous=True),
     Case("convolutions, centred", lambda: nn.Sequential(nn.Conv1d(2, 4, 3, padding=1), nn.Tanh(), nn.Conv1d(4, 3, 5, padding=2)), causal=False),
-    Case("transformer layer, masked", lambda: nn.TransformerEncoderLayer(4, 2, 8), {"mask": "causal"}, homogeneous=False),
+    Case("transformer layer, masked", lambda: nn.TransformerEncoderLayer(4, 2, 8), {"mask": "causal"}, homogeneous=False, blind=True),
     Case("transformer encoder, masked", lambda: nn.TransformerEncoder(
-        nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, norm_first=True), 2, enable_nested_tensor=False), {"mask": "causal"}, homogeneous=False),
+        nn.TransformerEncoderLayer(4, 2, 8, batch_first=True, norm_first=True), 2, enable_nested_tensor=False), {"mask": "causal"}, homogeneous=False, blind=True),
     Case("transformer encoder", lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8), 2, enable_nested_tensor=False), causal=False),
     Case("transformer decoder, masked", lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8, batch_first=True), 1),
-        {"mask": "causal", "arguments": {"memory": lambda x: torch.ones_like(x[:, :3])}}),
+        {"mask": "causal", "arguments": {"memory": lambda x: torch.ones_like(x[:, :3])}}, blind=True),
     Case("encoder and decoder", lambda: nn.Transformer(4, 2, 1, 1, 8, batch_first=True),
-        {"mask": "causal", "arguments": {"tgt": lambda x: x, "memory_mask": lambda x: torch.full((x.shape[1],) * 2, -torch.inf).triu(1)}}),
+        {"mask": "causal", "arguments": {"tgt": lambda x: x, "memory_mask": lambda x: torch.full((x.shape[1],) * 2, -torch.inf).triu(1)}}, blind=True),
     Case("attention with positions", Positions, {"input_size": 4}, length=128),
     Case("linear", lambda: nn.Linear(2, 3), linear=True, homogeneous=True),
     Case("tokens, mixed", lambda: TokenModel(LanguageModel(), tokens=(0, 3, 7))),
-    Case("tokens, swapped", lambda: TokenModel(LanguageModel(), tokens=(0, 3, 7), background=[1, 2, 5, 8], hard=True, keep=[0, 1])),
+    Case("tokens, swapped", lambda: TokenModel(LanguageModel(), tokens=(0, 3, 7), background=[1, 2, 5, 8], hard=True, keep=[0, 1]), flat=True),
     Case("tied weights", Tied),
     Case("made in inference mode", in_inference_mode(lambda: nn.LSTM(2, 4, batch_first=True))),
     Case("uncopyable", Uncopyable),

@@ -133,3 +133,140 @@ def test_unknown_input_size():
 def test_outputs_that_are_no_sequence(model, message):
     with pytest.raises(ModelError, match=message):
         adapt(model, input_size=3)(X)
+
+
+def test_channels_first():
+    torch.manual_seed(0)
+    stack = nn.Sequential(nn.Dropout(0.0), nn.ConstantPad1d((2, 0), 0.0), nn.Conv1d(3, 4, 3), nn.Tanh())
+    expected = stack(X.transpose(1, 2)).transpose(1, 2)
+    call = adapt(stack)  # seen by its first layer
+    assert (call.layout, call.input_size) == ("BCT", 3)
+    assert torch.equal(call(X), expected)
+    assert call.output_size == 4
+    assert torch.equal(adapt(lambda x: stack(x), input_size=3, layout="BCT")(X), expected)
+    with pytest.raises(ModelError, match=r"map \(B, d_in, T\) -> \(B, d_out, T\).*cut off what padding adds"):
+        adapt(nn.Conv1d(3, 4, 3, padding=2))(X)
+
+
+def test_a_module_of_convolutions_that_is_given_the_wrong_layout_says_how():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv1d(3, 4, 1)
+
+        def forward(self, x):
+            return self.layer(x)
+
+    with pytest.raises(RuntimeError) as caught:
+        adapt(Net())(X)
+    assert "layout='BCT'" in caught.value.__notes__[0]
+    assert adapt(Net(), layout="BCT")(X).shape == (2, 7, 4)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("deep", [True, False])
+def test_transformer_layers_say_their_layout_by_their_attention(batch_first, deep):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=batch_first)
+    model = (nn.TransformerEncoder(layer, 2, enable_nested_tensor=False) if deep else layer).eval()
+    x = torch.randn(2, 7, 4)
+    mask = nn.Transformer.generate_square_subsequent_mask(7)
+    given = x if batch_first else x.transpose(0, 1)
+    expected = model(given, mask)
+    expected = expected if batch_first else expected.transpose(0, 1)
+    call = adapt(model, mask="causal")
+    torch.testing.assert_close(call(x), expected)
+    later = x.clone()
+    later[:, 4:] += 1
+    assert torch.equal(call(later)[:, :4], call(x)[:, :4])
+    assert not torch.equal(adapt(model)(later)[:, :4], adapt(model)(x)[:, :4])
+
+
+def test_further_arguments():
+    seen = {}
+
+    def model(x, scale, shift=0.0):
+        seen.update(scale=scale, shift=shift)
+        return scale * x + shift
+
+    call = adapt(model, input_size=3, arguments={"scale": torch.tensor(2.0, dtype=torch.float64), "shift": lambda x: x[:, :1]})
+    assert torch.equal(call(X), 2 * X + X[:, :1])
+    assert seen["scale"].dtype == X.dtype
+    with pytest.raises(ArgumentError, match="to name arguments of the model, but got 'scales': it takes scale, shift, x"):
+        adapt(model, input_size=3, arguments={"scales": 1})
+    with pytest.raises(ArgumentTypeError, match="dictionary"):
+        adapt(model, input_size=3, arguments=[1])
+    with pytest.raises(ArgumentError, match="takes none of mask, src_mask"):
+        adapt(nn.GRU(3, 4), mask="causal")
+    with pytest.raises(ArgumentError, match="None or 'causal'"):
+        adapt(nn.TransformerEncoderLayer(4, 2), mask="diagonal")
+
+
+def test_numpy_functions_are_found_out_once():
+    kinds = []
+
+    def model(x):
+        kinds.append(type(x))
+        return np.add.accumulate(x, axis=1)
+
+    call = adapt(model, input_size=3)
+    expected = X.cumsum(1)
+    torch.testing.assert_close(call(X), expected)
+    torch.testing.assert_close(call(X), expected)
+    assert kinds[0] is torch.Tensor or kinds[0] is np.ndarray
+    assert set(kinds[1:]) == {np.ndarray}
+    kinds.clear()
+    adapt(model, input_size=3, arrays=True)(X.bfloat16())
+    assert kinds == [np.ndarray]
+
+
+def test_what_raises_on_both_raises_the_first():
+    def model(x):
+        raise ValueError(f"given {type(x).__name__}")
+
+    with pytest.raises(ValueError, match="given Tensor"):
+        adapt(model, input_size=1)(X[..., :1])
+    with pytest.raises(ValueError, match="given ndarray"):
+        adapt(model, input_size=1, arrays=True)(X[..., :1])
+    with pytest.raises(ArgumentTypeError, match="`arrays`"):
+        adapt(model, input_size=1, arrays="numpy")
+
+
+def test_modules_are_never_tried_with_arrays():
+    class Net(nn.Module):
+        calls = 0
+
+        def forward(self, x):
+            Net.calls += 1
+            raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError, match="no"):
+        adapt(Net(), input_size=1)(X[..., :1])
+    assert Net.calls == 1
+
+
+def test_adapted_models_are_adapted_again():
+    stack = nn.Conv1d(3, 3, 1)
+    first = adapt(stack, dt=0.5)
+    again = adapt(first)
+    assert (again.layout, again.input_size, again.options, again.model) == ("BCT", 3, first.options, stack)
+    assert adapt(first, dt=0.1).options["dt"] == 0.1
+    other = nn.Conv1d(3, 3, 1)
+    assert torch.equal(first.on(other)(X), adapt(other)(X))
+    assert first.module is stack
+    assert list(first.parameters()) == list(stack.parameters())
+    assert adapt(lambda x: x, input_size=1).module is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layout": "BT"}, "`layout` to be one of 'BTC'"),
+        ({"layout": "BCT", "batch_first": False}, "to go with layout='BCT', but got False"),
+        ({"layout": "TBC", "batch_first": True}, "to go with layout='TBC', but got True"),
+        ({"dt": 0.0}, "`dt` to be positive"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ArgumentError, match=message):
+        adapt(nn.GRU(3, 4), **options)

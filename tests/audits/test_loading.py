@@ -197,6 +197,18 @@ def test_folders_that_transformers_must_not_load(tmp_path):
         load_transformers(tmp_path)
 
 
+def test_no_bar_is_drawn_and_bars_stay_as_they_were(tmp_path, capfd):
+    model = small()
+    model.save_pretrained(tmp_path)
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load_transformers(tmp_path)
+    assert capfd.readouterr().err == ""
+    assert logging.is_progress_bar_enabled() == shown
+
+
 def test_code_in_a_folder_is_not_run(tmp_path):
     pytest.importorskip("transformers")
     trap = tmp_path / "sprung"

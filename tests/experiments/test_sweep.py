@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import perdure
@@ -61,8 +62,8 @@ def test_a_network_is_trained_and_searched():
     assert 0 < rows[0]["nominal"] < 0.3
     assert rows[0]["method"] == "ascent"
     assert rows == Sweep().compute(job, Data())
-    (chart,) = Sweep().charts(__import__("pandas").DataFrame([{**job, **row} for row in rows]), grid)
-    assert "diagonal W" in chart.caption
+    (chart,) = Sweep().charts(pd.DataFrame([{**job, **row} for row in rows]), grid)
+    assert "tanh, exp, diagonal W; recurrent" in chart.title
 
 
 def test_a_chart_for_each_combination_and_a_curve_for_each_width_and_seed(tmp_path):

@@ -55,13 +55,13 @@ def test_a_linear_reservoir_has_the_rank_of_its_controllability_matrix(seed):
     rng = np.random.default_rng(seed)
     W = np.linalg.qr(rng.standard_normal((6, 6)))[0] * 0.8
     v = rng.standard_normal(6)
-    found = memory_capacity(Reservoir(W, v), horizon=60, samples=20000, seed=seed)
+    found = memory_capacity(Reservoir(W, v), horizon=40, samples=8000, seed=seed)
     assert rank_of_controllability(W, v) == 6
-    assert found.total == pytest.approx(6, abs=0.06)
+    assert found.total == pytest.approx(6, abs=0.1)
     W[3:, :3] = W[:3, 3:] = 0.0  # two halves of which one is not driven
     v[3:] = 0.0
     assert rank_of_controllability(W, v) == 3
-    halved = memory_capacity(Reservoir(W, v), horizon=60, samples=20000, seed=seed)
+    halved = memory_capacity(Reservoir(W, v), horizon=40, samples=8000, seed=seed)
     assert halved.bound == 3
     assert halved.total <= 3.05
 
@@ -69,9 +69,9 @@ def test_a_linear_reservoir_has_the_rank_of_its_controllability_matrix(seed):
 def test_profile_of_a_scalar_recurrence():
     """y_t = sum a^k u_{t-k}: corr(y, u_{t-k})^2 = a^2k (1 - a^2)."""
     a = 0.7
-    found = memory_capacity(Reservoir(np.array([[a]]), np.ones(1)), horizon=30, samples=40000)
+    found = memory_capacity(Reservoir(np.array([[a]]), np.ones(1)), horizon=30, samples=20000)
     k = np.arange(6)
-    np.testing.assert_allclose(found.values[:6], a ** (2 * k) * (1 - a * a), atol=0.012)
+    np.testing.assert_allclose(found.values[:6], a ** (2 * k) * (1 - a * a), atol=0.016)
     assert abs(found.capacity - a * a) < 4 * found.error + 0.02
     assert found.values[25:].max() == 0.0  # less than chance counts as nothing
 

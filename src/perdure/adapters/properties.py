@@ -98,7 +98,7 @@ class Properties:
 
 def measure(
     model: Any,
-    horizon: int = 64,
+    horizon: Any = 64,
     *,
     input_size: int | None = None,
     dt: float | None = None,

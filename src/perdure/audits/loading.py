@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ def _tensors(found: Any, name: str) -> dict[str, Tensor]:
     raise ArgumentError(f"expected argument `weights` to be a dictionary of tensors, but got {name} with {what}: {fix}")
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(model: Any, path: str | Path) -> Any:
     """The model with the weights of a file, all of them and no more; they are cast to the type of the model's own.
 
     Args:
@@ -248,10 +249,23 @@ def load_transformers(folder: str | Path, *, dtype: torch.dtype | None = None) -
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
         named = " ".join(getattr(config, "architectures", None) or ())
         kind = transformers.AutoModelForCausalLM if any(word in named for word in ("CausalLM", "LMHead")) else transformers.AutoModel
-        model = kind.from_pretrained(place, config=config, **options, **({} if dtype is None else {"dtype": dtype}))
+        with _quiet(transformers.utils.logging):
+            model = kind.from_pretrained(place, config=config, **options, **({} if dtype is None else {"dtype": dtype}))
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ArgumentError(
             f"expected argument `transformers` to be a folder that transformers can load, but got {place.name}: {first}"
         ) from error
     return model.eval()
+
+
+@contextmanager
+def _quiet(logging: Any) -> Iterator[None]:
+    """Without the bar that transformers draws whether or not there is a terminal."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -81,7 +81,7 @@ class Fig3(Experiment):
         "ones of several gains and slow ones; students are placed after the exponential sum of the teacher's linear part, or trained where there is none, and searched."
     )
     profiles: ClassVar[Mapping[str, Spec]] = {
-        "tiny": Fig3Spec(size=8, symmetric=(0.5,), dense=(), slow=(1e-2,), widths=(2, 3, 4), horizon=1.6, seen=60.0, smallest=0.05, doublings=1, steps=2),
+        "tiny": Fig3Spec(size=8, symmetric=(0.5,), dense=(), slow=(1e-2,), widths=(2, 4), horizon=1.6, seen=60.0, smallest=0.05, doublings=1, steps=2),
         "quick": Fig3Spec(size=64),
         "paper": Fig3Spec(symmetric=(0.3, 0.6, 0.8), dense=(0.3, 0.5, 0.9, 1.2), slow=(0.1, 1e-2, 1e-3), seeds=3, widths=(4, 8, 16, 32, 64), horizon=25.6, seen=400.0, steps=100),
     }  # fmt: skip

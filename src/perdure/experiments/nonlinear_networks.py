@@ -219,7 +219,7 @@ def sampled_rows(model: Any, target: Any, job: Job, group: str) -> list[Row]:
 def profiles(widths: tuple[int, ...]) -> Mapping[str, Spec]:
     """By name: the quick one trains less, the paper's is the published protocol on three seeds."""
     return {
-        "tiny": NetworkSpec(widths=(2, 4, 8), searched=0.01, doublings=1, directions=1, sampled=0.01, sampled_doublings=2, epochs=1, sequences=128, horizon=3.2),
+        "tiny": NetworkSpec(widths=(2, 4), searched=0.01, doublings=1, directions=1, sampled=0.01, sampled_doublings=2, epochs=1, sequences=128, horizon=1.6),
         "quick": NetworkSpec(widths=widths, epochs=40, sequences=6_400),
         "paper": NetworkSpec(widths=widths, seeds=3),
     }  # fmt: skip

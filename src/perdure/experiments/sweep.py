@@ -13,6 +13,7 @@ from perdure.experiments.sweep_spec import SweepSpec, cells, sweep_spec, target_
 from perdure.report.chart import LINES, MARKERS, Chart, Series, tones
 
 COMBINATION = ("target", "activation", "parametrization", "structure", "group")
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 TOP = 30.0  # charts end where the error is this many times the target's norm
 
 
@@ -111,15 +112,19 @@ def chart(name: str, rows: Any) -> Chart:
                 hover = f"m = {m}: infinite from β = {radius:.3g} on"
                 series.append(Series("", np.array([radius]), np.array([0.75 * TOP]), tone, None, "triangle-up", hover))
     low = 10.0 ** math.floor(math.log10(max(bottom, 1e-6)) + 1e-9)
+    count = rows["seed"].nunique()
     structure = "" if not isinstance(first["structure"], str) else f", {first['structure']} W"
-    title = f"{first['target']}: {first['activation']}, {first['parametrization']}"
+    title = f"{first['target']}: {first['activation']}, {first['parametrization']}{structure}; {first['group']}"
     ending = (
         "infinite horizon, norms exact"
         if first["activation"] == "linear"
         else f"inputs of at most {first['bound']:g} for time {first['horizon']:g}"
     )
-    caption = f"Moved: {first['group']}{structure}. W1 norm, {ending}; a lower bound of the supremum. {rows['seed'].nunique()} seed(s)."
+    caption = f"Moved: {first['group']}. W1 norm, {ending}; a lower bound of the supremum. {count} seed{'s' if count > 1 else ''}."
     caption += " Triangles: the error is infinite from there on." if diverging else ""
-    ticks = ((zero_at, "0"), *((10.0**k, f"1e{k}") for k in range(math.ceil(math.log10(least)), math.floor(math.log10(right)) + 1)))
+    ticks = (
+        (zero_at, "0"),
+        *((10.0**k, f"10{str(k).translate(SUPERSCRIPT)}") for k in range(math.ceil(math.log10(least)), math.floor(math.log10(right)) + 1)),
+    )
     return Chart(name, title, "perturbation radius β (units of the trained weights)", "perturbation error, share of the target's norm", tuple(series), caption,
                  True, True, (zero_at / 1.6, right), (low, TOP), zero_at, ticks)  # fmt: skip

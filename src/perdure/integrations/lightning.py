@@ -16,7 +16,7 @@ except ImportError:
         raise ImportError("perdure.integrations.lightning needs Lightning: pip install 'perdure[lightning]'") from error
 
 
-class MemoryCallback(Callback):
+class MemoryCallback(Callback):  # pyright: ignore[reportGeneralTypeIssues]  # one of two classes of that name, whichever is installed
     """Log half-life, horizon(0.01) and stability radius to the trainer's loggers.
 
     Values go to every logger of the trainer, and to `trainer.callback_metrics`, under "perdure/half_life", "perdure/horizon_0.01", "perdure/memory_left" (share

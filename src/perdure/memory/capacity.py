@@ -9,9 +9,10 @@ with Q an orthonormal basis of the centred outputs, (S, p) for S samples, and U_
 It is at most the number p of linearly independent outputs (Jaeger 2001, Prop. 2), and so is the sum over k >= 0, for the U_k are orthogonal. Of a linear
 model the sum over k >= 0 is exactly the rank of its controllability matrix (its Prop. 4), and a nonlinear one keeps at most this much linearly.
 
-*From samples.* A basis of p vectors explains p / S of any stream by chance. So m_k is corrected, 1 - (1 - m_k)(S - 1)/(S - 1 - p), and counts as 0 unless the
-uncorrected value exceeds all those of surrogates: streams that never entered the model, through the same Q (Dambre et al. 2012). One factorisation serves
-all delays. Directions in which the outputs vary by no more than rounding are left out of Q: a linear readout of finite precision cannot use them.
+*From samples.* A basis of p vectors explains about p / S of any stream by chance: for one that never entered the model the share has the Beta(p/2, (S - 1 - p)/2)
+law (exactly for Gaussian numbers). So m_k is corrected, 1 - (1 - m_k)(S - 1)/(S - 1 - p), and counts as 0 unless the uncorrected value exceeds the
+quantile of that law at which one of all K + 1 delays would pass by chance in one of a hundred measurements (Dambre et al. 2012 take surrogates). One factorisation
+serves all delays. Directions in which the outputs vary by no more than rounding are left out of Q: a linear readout of finite precision cannot use them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import beta
 
 from perdure import _checks
 from perdure._typing import Array
@@ -28,7 +30,7 @@ from perdure.errors import ModelError
 from perdure.memory.precision import output_eps
 from perdure.memory.running import Running, listed, run
 
-SURROGATES = 128
+CHANCE = 0.01  # that chance passes for memory at any of the delays
 LEAST = 2048  # samples
 PER_OUTPUT = 20  # samples for each output channel
 
@@ -41,7 +43,7 @@ class MemoryCapacity:
         delays: k, (K + 1,), from 0, in steps.
         values: m_k, (K + 1,), corrected for chance, 0 where it is no more than that.
         raw: m_k as it is in the sample, (K + 1,).
-        threshold: largest value of the surrogates: less is chance.
+        threshold: of `raw`: less is chance.
         bound: p, linearly independent outputs: the capacity is at most that.
         samples: S.
         error: standard error of `capacity`, from its values on two halves of the sequences; NaN with fewer than two sequences.
@@ -141,7 +143,7 @@ def memory_capacity(
 
     References:
         Jaeger, "Short term memory in echo state networks", GMD report 152, 2001; Dambre, Verstraeten, Schrauwen & Massar, "Information processing
-        capacity of dynamical systems", Scientific Reports 2012 (correction by surrogates).
+        capacity of dynamical systems", Scientific Reports 2012 (what is chance).
     """
     horizon = _checks.positive_int(horizon, "horizon", "it is the largest delay, in steps")
     length = 2 * horizon if length is None else _checks.positive_int(length, "length", "it is the number of steps of a sequence")
@@ -186,7 +188,7 @@ def _measure(
     u, y = np.concatenate(streams), np.concatenate(read)
     if u.shape[0] * each < wanted:
         notes.append(f"{u.shape[0] * each} samples in the time there was, where {wanted} were wanted")
-    raw, threshold, rank, values = _profile(u, y, horizon, eps, rng)
+    raw, threshold, rank, values = _profile(u, y, horizon, eps)
     count = u.shape[0] * each
     if count <= 2 * rank:
         raise ModelError(
@@ -195,7 +197,7 @@ def _measure(
         )
     error, half = np.nan, u.shape[0] // 2
     if half and half * each > 2 * rank:
-        two = [_profile(u[part], y[part], horizon, eps, rng)[3][1:].sum() for part in (slice(0, half), slice(half, 2 * half))]
+        two = [_profile(u[part], y[part], horizon, eps)[3][1:].sum() for part in (slice(0, half), slice(half, 2 * half))]
         error = float(abs(two[0] - two[1]) / 2)
     if values[-max(1, horizon // 16) :].any():
         notes.append("the capacity goes on beyond the largest delay: measure a longer horizon")
@@ -205,8 +207,8 @@ def _measure(
     )  # fmt: skip
 
 
-def _profile(u: Array, y: Array, horizon: int, eps: float, rng: np.random.Generator) -> tuple[Array, float, int, Array]:
-    """Shares by delay, the largest of surrogates, rank of the outputs, corrected shares; u (R, L), y (R, L - horizon, o)."""
+def _profile(u: Array, y: Array, horizon: int, eps: float) -> tuple[Array, float, int, Array]:
+    """Shares by delay, what chance may give, rank of the outputs, corrected shares; u (R, L), y (R, L - horizon, o)."""
     rows, length = u.shape
     flat = y.reshape(-1, y.shape[2])
     flat = flat - flat.mean(0)
@@ -218,8 +220,7 @@ def _profile(u: Array, y: Array, horizon: int, eps: float, rng: np.random.Genera
     q = q[:, kept]
     delayed = np.stack([u[:, horizon - k : length - k].ravel() for k in range(horizon + 1)], 1)
     raw = _shares(q, delayed)
-    strangers = (rng.permutation(delayed[:, :1]) for _ in range(SURROGATES))
-    threshold = float(max(_shares(q, stranger).max() for stranger in strangers))
+    threshold = float(beta.ppf(1 - CHANCE / (horizon + 1), rank / 2, max(count - 1 - rank, 1) / 2))
     free = max(count - 1 - rank, 1)
     values = np.where(raw > threshold, np.clip(1 - (1 - raw) * (count - 1) / free, 0.0, 1.0), 0.0)
     return raw, threshold, rank, values

@@ -8,7 +8,7 @@ with |.|_inf over output channels. A model whose outputs depend on its inputs wi
 echo states, in a reservoir). One that keeps its state, copies an early input for ever, or averages over all its past at equal weight does not, and a chaotic one
 drives even neighbouring pasts apart.
 
-*Neighbouring pasts* differ by 1e-6 of the bound (less precise types: by more). While their distance is far from both rounding and its final size, the slope
+*Neighbouring pasts* differ in the last step before the meeting, by 1e-6 of the bound (less precise types: by more). While their distance is far from both rounding and its final size, the slope
 of its logarithm is the growth a step: an estimate of the largest Lyapunov exponent of the driven model where that is positive.
 
 *What is called.* "forgets": at the end of the horizon no pair is farther apart than `level` of its distance at the meeting, nor anywhere in the last
@@ -177,23 +177,25 @@ def _measure(
         if gaps and not running.affords(3, past + horizon):
             notes.append(f"{i} pairs in the time there was, where {pairs} were wanted")
             break
-        one, other, nudge = rng.uniform(-bound, bound, (3, past, running.size))
-        pasts = np.stack([one, other, one + near * nudge])
+        one, other = rng.uniform(-bound, bound, (2, past, running.size))
+        neighbour = one.copy()
+        neighbour[-1] += near * rng.choice([-bound, bound], running.size)
+        pasts = np.stack([one, other, neighbour])
         future = np.broadcast_to(futures[i % len(futures)], (3, horizon, running.size))
         y = running(running.tensor(np.concatenate([pasts, future], 1)))
         eps, largest = max(eps, output_eps(y[0])), max(largest, float(y.abs().max()))
         after = y[:, past:]
         gaps.append((after[1] - after[0]).abs().amax(-1).double().cpu().numpy())
         nears.append((after[2] - after[0]).abs().amax(-1).double().cpu().numpy())
-    gap, neighbour, noise = np.stack(gaps), np.stack(nears), ROUNDED * rounding(eps, largest)
+    gap, noise = np.stack(gaps), ROUNDED * rounding(eps, largest)
     start = gap[:, 0].copy()
     met = start <= noise
     values = np.where(met[:, None], 0.0, gap / np.where(met, 1.0, start)[:, None])
     if met.any():
-        values[met] = np.where(gap[met] > noise, gap[met] / max(start.max(), gap.max()), 0.0)  # unseen at the meeting: relative to the largest
+        values[met] = np.where(gap[met] > noise, gap[met] / max(float(gap.max()), 1e-300), 0.0)  # unseen at the meeting: relative to the largest
         notes.append(f"{int(met.sum())} of {len(gap)} pairs give equal outputs at the meeting")
     floor = float(noise / start[~met].min()) if (~met).any() else 0.0
-    growth, parted = _growth(neighbour, gap, noise)
+    growth, parted = _growth(np.stack(nears), gap, noise)
     forgets, left, reason = _verdict(values, level, growth, parted, horizon, floor)
     fit = None
     if bool((values.max(0) > floor).sum() > 3):

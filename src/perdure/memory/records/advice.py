@@ -163,6 +163,7 @@ def _width(est: MemoryEstimate, law: DecayFit | None, accuracy: float) -> tuple[
         from perdure.functionals import polynomial
 
         target = polynomial(power=law.parameters["power"], scale=max(law.parameters["scale"], 0.1 * est.dt))
+        width, error = WIDTHS[0], math.inf
         for width in WIDTHS:
             error = float(approximate(target, width, horizon=float(est.times[-1])).error or 0.0)
             if error <= accuracy:
