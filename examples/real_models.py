@@ -104,10 +104,14 @@ def main():
             print(f"{name}: left out, {reason}")
             continue
         found = measure(model, 32, input_size=size)
-        print(f"{name}: {found.parameters:,} numbers, ({found.input_size} -> {found.output_size}) channels, probes: {', '.join(found.applicable_probes)}")
+        print(
+            f"{name}: {found.parameters:,} numbers, ({found.input_size} -> {found.output_size}) channels, probes: {', '.join(found.applicable_probes)}"
+        )
         for question in ("causal", "time_homogeneous", "length_free"):
             answer = getattr(found, question)
-            print(f"  {question.replace('_', ' '):17s} {'yes' if answer.holds else 'no' if answer.holds is False else '?':4s} {answer.reason}")
+            print(
+                f"  {question.replace('_', ' '):17s} {'yes' if answer.holds else 'no' if answer.holds is False else '?':4s} {answer.reason}"
+            )
         if found.maximum_length:
             print(f"  takes at most {found.maximum_length} steps; raises at {found.fails_at}")
         if "jacobian" in found.applicable_probes:

@@ -202,7 +202,16 @@ def test_what_is_said_of_the_model():
     assert (found.parameters, found.trainable) == (3 * 3 * (2 + 3 + 2), 3 * 3 * (2 + 3 + 1))
     assert (found.dtype, found.device, found.measured_dtype) == ("bfloat16", "cpu", "float64")
     frame = found.to_frame()
-    assert list(frame.index) == ["causal", "random", "stateful", "rows_independent", "time_homogeneous", "linear", "zero_in_zero_out", "length_free"]
+    assert list(frame.index) == [
+        "causal",
+        "random",
+        "stateful",
+        "rows_independent",
+        "time_homogeneous",
+        "linear",
+        "zero_in_zero_out",
+        "length_free",
+    ]
     assert measure(adapt(layer), 16).to_dict() == found.to_dict()
     assert measure(layer, 16, seed=1).linear.gap != found.linear.gap
 
@@ -237,7 +246,7 @@ def test_more_bad_arguments():
         measure(nn.GRU(2, 3), horizon=16.5)
     with pytest.raises(ModelError, match="finite outputs"):
         measure(lambda x: torch.exp(1e3 * x.cumsum(1).abs()), 16, input_size=1)
-    with pytest.raises(ModelError, match="one vector for each step|one output for each input step|shape"):
+    with pytest.raises(ModelError, match=r"one vector for each step|one output for each input step|shape"):
         measure(lambda x: x[:, -1], 16, input_size=1)
     pytest.importorskip("transformers")
     bert = next(case for case in CASES if case.name == "BERT").build()

@@ -119,7 +119,9 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(tmp_path):
     path = saved(nn.GRU(2, 4, bias=False), tmp_path / "w.pt")
     model = nn.GRU(2, 3)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with pytest.raises(ModelError, match=r"missing \(2\) bias_ih_l0, bias_hh_l0; of another shape \(2\) weight_ih_l0 \(12, 2\) for \(9, 2\), weight_hh"):
+    with pytest.raises(
+        ModelError, match=r"missing \(2\) bias_ih_l0, bias_hh_l0; of another shape \(2\) weight_ih_l0 \(12, 2\) for \(9, 2\), weight_hh"
+    ):
         load_weights(model, path)
     with pytest.raises(ModelError, match=r"unexpected \(2\) weight_ih_l0, weight_hh_l0"):
         load_weights(nn.Linear(1, 1), path)
@@ -130,7 +132,9 @@ def test_what_does_not_fit_is_listed_and_nothing_is_loaded(tmp_path):
 def test_a_malicious_file_is_refused_and_not_run(legacy, tmp_path):
     trap = tmp_path / "sprung"
     torch.save({"weight": torch.zeros(1, 1), "extra": Malicious(trap)}, tmp_path / "w.pt", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(ArgumentError, match=r"which names (posix|nt)\.mkdir: unpickling runs whatever code a file names.*nothing of it was run"):
+    with pytest.raises(
+        ArgumentError, match=r"which names (posix|nt)\.mkdir: unpickling runs whatever code a file names.*nothing of it was run"
+    ):
         load_weights(nn.Linear(1, 1), tmp_path / "w.pt")
     assert not trap.exists()
     torch.load(tmp_path / "w.pt", weights_only=False)  # the trap is a real one
@@ -156,7 +160,7 @@ def test_files_that_hold_no_weights(tmp_path):
     with pytest.raises(ArgumentError, match=r"empty\.pt"):
         read_weights(tmp_path / "empty.pt")
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(ArgumentError, match="a dictionary of tensors, but got list.pt with a list"):
+    with pytest.raises(ArgumentError, match=r"a dictionary of tensors, but got list\.pt with a list"):
         read_weights(tmp_path / "list.pt")
     torch.save({"epoch": 1}, tmp_path / "keys.pt")
     with pytest.raises(ArgumentError, match="with keys epoch"):

@@ -11,7 +11,7 @@ from perdure.experiments.catalogue import experiment
 from perdure.experiments.fig10 import correlation
 from perdure.experiments.mnist import MAPS
 from perdure.experiments.paired import mean_and_error, paired
-from perdure.experiments.repeated_word import WORDS, decay, rows_of_word, straighter
+from perdure.experiments.repeated_word import WORDS, decay, late_rate, limit, rows_of_word, straighter
 
 NOISE = 1e-14
 
@@ -94,36 +94,73 @@ def test_figure_9_draws_the_mean_and_the_extremes():
     np.testing.assert_allclose(chart.series[1].y, [*direct.min(), np.nan, *direct.max()])
 
 
-def words(curve_of, model="MiniLM", seeds=2, noise=NOISE):
-    """Rows of a model whose score moves by curve_of(word, seed, k) at repeat k."""
+def words(curve_of, model="MiniLM", seeds=2, noise=NOISE, rate_of=None):
+    """Rows of a model whose score moves by curve_of(word, seed, k) at repeat k, and comes to rest at rate_of(word, seed) where that is given."""
     table, k = [], np.arange(200.0)
     for seed in range(seeds):
         for word in WORDS:
             score = 0.2 + np.concatenate([[0.0], np.cumsum(curve_of(word, seed, k))])
-            rows = rows_of_word(word, np.log(score / (1 - score)), noise)
+            rows = rows_of_word(word, np.log(score / (1 - score)), noise, {"radius": rate_of and math.exp(-rate_of(word, seed))})
             table += [{"model": model, "seed": seed, "corpus": "IMDB", "accuracy": 80.0, **row} for row in rows]
     return pd.DataFrame(table)
 
 
-def both(curve_of):
-    return pd.concat([words(curve_of, "BiLSTM"), words(curve_of, "stacked BiLSTM")], ignore_index=True)
+def both(curve_of, rate_of=None):
+    return pd.concat([words(curve_of, model, rate_of=rate_of) for model in ("BiLSTM", "stacked BiLSTM")], ignore_index=True)
 
 
 RATE = {"ha": 0.05, "good": 0.2, "bad": 0.3}
+POWER = {"ha": 3.0, "good": 1.4, "bad": 1.2}
 
 
-def test_figure_5_agrees_with_exponentials_of_which_ha_is_the_slowest():
-    assert outcomes("fig5", both(lambda word, seed, k: 1e-3 * np.exp(-RATE[word] * (1 + 0.01 * seed) * k))) == ["agrees", "agrees"]
+def falling(word, seed, k):
+    return 1e-3 * np.exp(-RATE[word] * (1 + 0.01 * seed) * k)
 
 
-def test_figure_5_differs_with_power_laws_of_which_ha_is_the_fastest():
-    power = {"ha": 3.0, "good": 1.4, "bad": 1.2}
-    assert outcomes("fig5", both(lambda word, seed, k: 1e-3 * (1 + k) ** -(power[word] + 0.01 * seed))) == ["differs", "differs"]
+def by_power(word, seed, k):
+    return 1e-3 * (1 + k) ** -(POWER[word] + 0.01 * seed)
+
+
+def test_figure_5_agrees_with_exponentials_at_the_rate_of_rest_of_which_ha_is_the_slowest():
+    assert outcomes("fig5", both(falling, lambda word, seed: RATE[word] * (1 + 0.01 * seed))) == ["agrees", "agrees"]
+
+
+def test_figure_5_differs_with_power_laws_without_rest_of_which_ha_is_the_fastest():
+    assert outcomes("fig5", both(by_power)) == ["differs", "differs"]
+
+
+@pytest.mark.parametrize("curve_of", [by_power, falling])
+def test_figure_5_is_not_decided_where_the_rate_of_rest_is_not_seen(curve_of):
+    assert outcomes("fig5", both(curve_of, lambda word, seed: 1.5 * RATE[word]))[0] == "could not be tested"
+
+
+def test_figure_5_tells_what_the_rules_that_do_not_decide_say():
+    found = experiment("fig5")
+    why = found.claims(both(by_power, lambda word, seed: 0.5), found.profiles["quick"])[0].why
+    assert "straighter against k or log k: power 12;" in why
 
 
 def test_figure_5_is_not_decided_where_the_words_do_not_differ():
-    found = outcomes("fig5", both(lambda word, seed, k: 1e-3 * np.exp(-0.1 * (1 + 0.1 * (seed == (word == "ha"))) * k)))
-    assert found == ["agrees", "could not be tested"]
+    def alike(word, seed):
+        return 0.1 * (1 + 0.1 * (seed == (word == "ha")))
+
+    assert outcomes("fig5", both(lambda word, seed, k: 1e-3 * np.exp(-alike(word, seed) * k), alike)) == ["agrees", "could not be tested"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "radius", "said"),
+    [(0.1, math.exp(-0.1), "exponential"), (0.109, math.exp(-0.1), "exponential"), (0.112, math.exp(-0.1), "not yet"), (None, 0.5, "not yet"),
+     (0.1, 1.0, "no rest"), (0.1, None, "no rest")],
+)  # fmt: skip
+def test_a_rate_counts_within_a_tenth(rate, radius, said):
+    assert limit(rate, radius) == said
+
+
+def test_a_late_rate_is_that_of_the_slowest_exponential_and_needs_points_above_the_noise():
+    k = np.arange(200.0)
+    assert late_rate(5 * np.exp(-0.4 * k) + np.exp(-0.1 * k), 1e-14) == pytest.approx(0.1, rel=1e-6)
+    assert late_rate(np.exp(-5 * k), 1e-14) is None
+    assert decay(np.zeros(200), NOISE).late_rate is None
 
 
 def test_a_sum_of_exponentials_has_an_exponential_tail():

@@ -66,7 +66,33 @@ def test_g2p_still_pronounces():
                 break
             said.append(last)
     stressed = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}
-    plain = ["B", "CH", "D", "DH", "F", "G", "HH", "JH", "K", "L", "M", "N", "NG", "P", "R", "S", "SH", "T", "TH", "UW", "V", "W", "Y", "Z", "ZH"]
+    plain = [
+        "B",
+        "CH",
+        "D",
+        "DH",
+        "F",
+        "G",
+        "HH",
+        "JH",
+        "K",
+        "L",
+        "M",
+        "N",
+        "NG",
+        "P",
+        "R",
+        "S",
+        "SH",
+        "T",
+        "TH",
+        "UW",
+        "V",
+        "W",
+        "Y",
+        "Z",
+        "ZH",
+    ]
     phonemes = ["<pad>", "<unk>", "<s>", "</s>", *sorted([f"{vowel}{k}" for vowel in stressed for k in range(3)] + plain)]
     heard = [phonemes[number] for number in said]
     assert [sound for sound in heard if sound in plain] == ["K", "T", "V", "SH", "N", "S", "T"]

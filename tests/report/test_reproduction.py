@@ -219,6 +219,14 @@ def test_counts_and_headline(whole, skipped):
     assert headline([whole, whole]) == "4 claims: 2 agree, 2 differ, 0 could not be tested."
 
 
+def test_long_texts_are_cut_in_the_summary_and_whole_in_the_section(tmp_path, whole):
+    why = "The first sentence says what decides it, at some length so that it fills a line or two of the table. " * 3
+    claim = dataclasses.replace(whole.claims[0], why=why)
+    text = Page(save(tmp_path, [dataclasses.replace(whole, claims=(claim,))], {}).read_text(encoding="utf-8")).text
+    assert text.count(why) == 1
+    assert "a line or two of the table …" in text
+
+
 def test_machine_tells_no_names():
     facts = " ".join([*provenance.machine().values(), *provenance.versions().values()])
     for private in (platform.node(), getpass.getuser(), str(Path.cwd()), str(Path.home())):

@@ -8,10 +8,11 @@ import torch
 
 from perdure.adapters.calls import Calls
 from perdure.adapters.measured import Measured
+from perdure.adapters.rounding import NOISES
 from perdure.adapters.trials import Lengths
 
 MEMORY = ("heaviside", "impulse", "reversed", "jacobian")
-FAR = 100.0  # limits: an echo that stands out
+FAR = 100.0  # times rounding: an echo that stands out
 NAMES = (*MEMORY, "influence")
 
 
@@ -53,7 +54,8 @@ def _tried(calls: Calls, lengths: Lengths) -> dict[str, str]:
     z = y[1:] - y[0]
     slopes = (z[:2, 1:] - z[:2, :-1]).abs().max()
     echo = z[2:, 1:].abs().max()
-    if float(slopes) <= 2 * calls.limit and float(echo) > FAR * calls.limit:  # else the model is too quiet to tell
+    noise = NOISES * calls.eps * calls.largest
+    if float(slopes) <= 2 * noise and float(echo) > FAR * noise:  # else the model is too quiet to tell
         said["heaviside"] = (
             f"blind: after the first step a constant input is answered by a constant, where a pulse leaves an echo of {float(echo):.2g}; "
             "attention without positions does so"

@@ -28,7 +28,7 @@ class Arguments:
         ArgumentTypeError: `given` is no mapping.
     """
 
-    def __init__(self, model: Any, dt: float, mask: str | None, given: Mapping[str, Any] | None) -> None:
+    def __init__(self, model: Any, dt: float, mask: Any, given: Any) -> None:
         taken = parameters_of(model)
         self.masks = tuple(name for name in MASKS if name in taken) if mask is not None else ()
         if mask not in (None, "causal"):

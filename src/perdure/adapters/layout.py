@@ -16,7 +16,7 @@ SHAPES = {"BTC": "(B, T, {})", "TBC": "(T, B, {})", "BCT": "(B, {}, T)"}
 _PASSING = ("torch.nn.modules.activation", "torch.nn.modules.dropout", "torch.nn.modules.padding", "torch.nn.modules.batchnorm")
 
 
-def layout(model: Any, batch_first: bool | None, named: str | None) -> str:
+def layout(model: Any, batch_first: Any, named: Any) -> str:
     """The layout of a model: as told, else as its first layer says, else "BTC".
 
     A recurrent or transformer layer says it by `batch_first`, a `Conv1d` at the beginning of a `Sequential` by being one. What a module of

@@ -153,11 +153,11 @@ def adapt(
     *,
     input_size: int | None = None,
     dt: float | None = None,
-    batch_first: bool | None = None,
-    layout: str | None = None,
-    mask: str | None = None,
-    arguments: Mapping[str, Any] | None = None,
-    arrays: bool | None = None,
+    batch_first: Any = None,
+    layout: Any = None,
+    mask: Any = None,
+    arguments: Any = None,
+    arrays: Any = None,
 ) -> Adapted:
     """`model` as a `SequenceMap`.
 

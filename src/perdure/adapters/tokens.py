@@ -10,7 +10,6 @@ With `hard`, tokens are swapped whole: a_i where x_{t,i} is the largest at step 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,12 +50,12 @@ class TokenModel(nn.Module):
     def __init__(
         self,
         model: Any,
-        tokens: Sequence[int],
+        tokens: Any,
         *,
         background: Any = None,
         hard: bool = False,
         embedding: str | None = None,
-        keep: Sequence[int] | None = None,
+        keep: Any = None,
         batch_first: bool = True,
     ) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ Rule = Callable[[Audit], "Advice | None"]
 SHORT = 0.1  # of the measured length: a memory that ends earlier leaves most of it unused
 FRAGILE = 0.02  # stability radius, as a share lost a step
 CHANGED = 0.1  # of the 1 % horizon
+DECADE = 1.0  # of spread amid inputs
 STANDS_OUT = 3.0  # times the median group
 
 
@@ -88,9 +89,13 @@ def looks_back_briefly(audit: Audit) -> Advice | None:
     curve = audit.curve
     if reading is None or reading.is_bound or curve is None or curve["blind"] or reading.value > SHORT * length:
         return None
+    how = (
+        "the memory has to be put in: open the forget or update gates, start with slower timescales, or use a layer that spreads them (perdure.nn.DiagonalSSM)."
+        if audit.part("recurrence") is not None
+        else "it has to be trained on sequences that ask for more, or started so that later outputs weigh earlier inputs."
+    )
     return advice(
-        "The model looks back over a small part of the length it was measured on. If the task needs more, the memory has to be put in: open the "
-        "forget gates, start with slower timescales, or use a layer that spreads them (perdure.nn.DiagonalSSM). If it does not, shorter training "
+        f"The model looks back over a small part of the length it was measured on. If the task needs more, {how} If it does not, shorter training "
         "sequences give the same model sooner.",
         f"1 % is left after {number(reading.value)} of {number(length)}.",
         "memory",
@@ -121,6 +126,19 @@ def blind_probe(audit: Audit) -> Advice | None:
         "Do not judge this model by its answer to a constant input: attention averages equal values to the same value, so that probe sees nothing. "
         f"The {memory['headline']} probe speaks for it here.",
         f"Half-life by {memory['headline']}: {number(audit.half_life)}.",
+        "memory",
+    )
+
+
+def depends_on_input(audit: Audit) -> Advice | None:
+    """Gates or attention that make the memory depend on what is read."""
+    found = audit.part("backgrounds")
+    if found is None or not found["input_dependent"] or found["spread"] < DECADE:
+        return None
+    return advice(
+        "The memory depends on what the model is reading: do not judge it by one input alone. Pass typical sequences as `data`, and read the median "
+        "and the worst case amid them.",
+        f"Amid {len(found['labels'])} inputs the memory differs by up to {number(found['spread'])} decades at one lag.",
         "memory",
     )
 
@@ -279,5 +297,6 @@ RULES: tuple[Rule, ...] = (
     hangs_on_one_group,
     other_law_beyond,
     blind_probe,
+    depends_on_input,
     one_rate,
 )

@@ -170,7 +170,10 @@ def _words(curves: Mapping[str, Any], pairs: tuple[PairRow, ...], halves: Mappin
     seeing = [name for name in curves if name not in blind]
     if agree:
         worst = max(pair.distance for pair in pairs)
-        yield "The probes agree: the memory does not depend on how it is asked for, as in a linear model.", {"largest distance (decades)": worst}
+        yield (
+            "The probes agree: the memory does not depend on how it is asked for, as in a linear model.",
+            {"largest distance (decades)": worst},
+        )
         return
     if not seeing:
         yield "No probe sees anything after the first step: the model has no memory.", {}
@@ -185,11 +188,26 @@ def _words(curves: Mapping[str, Any], pairs: tuple[PairRow, ...], halves: Mappin
         )
     for name in blind:
         if name != "heaviside":
-            yield f"Nothing is left after the first step by the probe {name}, while {seeing[0]} sees a memory.", {f"half-life by {seeing[0]}": halves[seeing[0]]}
+            yield (
+                f"Nothing is left after the first step by the probe {name}, while {seeing[0]} sees a memory.",
+                {f"half-life by {seeing[0]}": halves[seeing[0]]},
+            )
     for a, b, text in (
-        ("impulse", "jacobian", "A pulse of full size and an infinitesimal one fade differently: units saturate, or gates answer to the pulse itself."),
-        ("heaviside", "reversed", "Switching on and switching off fade differently: the state that a constant input drives the model to has another memory than rest."),
-        ("heaviside", "impulse", "A constant input and a pulse fade differently: the step drives the model away from rest, and it remembers from there."),
+        (
+            "impulse",
+            "jacobian",
+            "A pulse of full size and an infinitesimal one fade differently: units saturate, or gates answer to the pulse itself.",
+        ),
+        (
+            "heaviside",
+            "reversed",
+            "Switching on and switching off fade differently: the state that a constant input drives the model to has another memory than rest.",
+        ),
+        (
+            "heaviside",
+            "impulse",
+            "A constant input and a pulse fade differently: the step drives the model away from rest, and it remembers from there.",
+        ),
     ):
         pair = table.get(frozenset((a, b)))
         if pair is not None and a in seeing and b in seeing and pair.distance > AGREE:
@@ -200,4 +218,7 @@ def _words(curves: Mapping[str, Any], pairs: tuple[PairRow, ...], halves: Mappin
         pair = table.get(frozenset((name, probe)))
         if where and pair is not None and probe in seeing and pair.distance > AGREE:
             numbers = {"distance (decades)": pair.distance, f"half-life by {probe}": halves[probe], f"half-life by {name}": halves[name]}
-            yield f"The memory depends on what is being read: amid {where} it fades differently than in silence (gates, attention, saturation).", numbers
+            yield (
+                f"The memory depends on what is being read: amid {where} it fades differently than in silence (gates, attention, saturation).",
+                numbers,
+            )

@@ -79,15 +79,16 @@ def curve_series(curves: Mapping[str, Mapping[str, Any]], log: bool, fitted: str
     for i, ((name, curve), tone) in enumerate(zip(curves.items(), tones(len(curves)), strict=True)):
         t, v = np.asarray(curve["times"], float), np.asarray(curve["values"], float)
         drawn = (v > max(float(curve["noise_floor"]), DEEP * float(v.max()))) & ((t > 0) | (not log))
-        if drawn.any():
+        if drawn.sum() > 1:
             end = int(np.flatnonzero(drawn)[-1]) + 1
             series.append(Series(safe(name), t[:end][(t > 0)[:end] | (not log)], np.where(drawn, v, np.nan)[:end][(t > 0)[:end] | (not log)],
                                  tone, LINES[i % len(LINES)]))  # fmt: skip
         if name == fitted:
             fit = law_of(curve)
-            if fit is not None and fit.best_law != "finite" and fit.window[1] > max(fit.window[0], 1e-9):
+            last = float(t[drawn][-1]) if drawn.any() else 0.0
+            if fit is not None and fit.best_law != "finite" and min(fit.window[1], last) > max(fit.window[0], 1e-9):
                 first = max(fit.window[0], float(t[t > 0][0])) if log else fit.window[0]
-                at = np.geomspace(first, fit.window[1], 14) if log else np.linspace(first, fit.window[1], 14)
+                at = (np.geomspace if log else np.linspace)(first, min(fit.window[1], last), 14)
                 series.append(Series(f"{fit.best_law} law", at, fit.predict(at), None, None, "circle", thin=False))
     return series
 

@@ -34,6 +34,7 @@ def page(found: Comparison) -> str:
         advice_title="What differs",
         sections=sections,
         facts=FACTS,
+        pictures={},
     )
 
 

@@ -25,6 +25,7 @@ def cards(audit: Audit) -> list[Card]:
     """Half-life, horizons, law, whether it forgets, stability radius, capacity: those that were measured."""
     if audit.curve is None and audit.part("reach") is not None:
         made = _sides(audit)
+        return [*made, _radius(audit)] if audit.part("recurrence") is not None else made
     else:
         made = [_time(audit, "half-life", 0.5), _time(audit, "1 % left after", 0.01), _law(audit)]
     for card in (_forgets, _radius, _capacity):
@@ -47,9 +48,21 @@ def _sides(audit: Audit) -> list[Card]:
     reach = audit.part("reach") or {}
     half = reach["half"]["input"]
     side = "steps on either side" if reach["ahead"] else "steps back"
+    half, most = (within(half[share], reach["lags"]) for share in ("half", "most"))
     causal = ((audit.part("properties") or {}).get("causal") or {}).get("holds")
-    return [Card("half the influence within", f"{half['half']}", side), Card("99 % of it within", f"{half['most']}", side),
+    return [Card("half the influence within", half, side), Card("99 % of it within", most, side),
             Card("causal?", {True: "yes", False: "no", None: "–"}[causal], "do outputs wait for their inputs?", causal is False)]  # fmt: skip
+
+
+def within(lag: int | None, lags: list[int]) -> str:
+    """A lag within which a share of the influence lies; a bound where that is all that was seen.
+
+    >>> within(3, [-9, 0, 9]), within(9, [-9, 0, 9]), within(None, [0])
+    ('3', '≥ 9', '–')
+    """
+    if lag is None:
+        return "–"
+    return f"≥ {lag}" if lag >= max(map(abs, lags)) > 0 else str(lag)
 
 
 def _law(audit: Audit) -> Card:

@@ -8,6 +8,7 @@ from typing import Any
 
 from perdure.audits.charts import Heatmap, specify
 from perdure.audits.headline import cards
+from perdure.audits.pictures import drawn
 from perdure.audits.result import MISSING, REDUCED, Audit, Part
 from perdure.audits.sections import SECTIONS
 from perdure.report.chart import Chart
@@ -39,9 +40,17 @@ class Shown:
     tables: tuple[Table, ...] = ()
 
 
-def page(audit: Audit) -> str:
-    """The HTML text of one audit."""
-    sections = [shown(audit, anchor) for anchor in SECTIONS if any(p in audit.parts for p in SECTIONS[anchor].parts)]
+def page(audit: Audit, pictures: bool = False) -> str:
+    """The HTML text of one audit.
+
+    Args:
+        audit: to show.
+        pictures: whether charts stand in it as pictures too, for readers without scripts.
+    """
+    there = [anchor for anchor in SECTIONS if any(p in audit.parts for p in SECTIONS[anchor].parts)]
+    sections = [shown(audit, anchor) for anchor in there if _measured(audit, anchor)]
+    if absent := [anchor for anchor in there if not _measured(audit, anchor)]:
+        sections.append(missing(audit, absent))
     sections.append(provenance(audit))
     titles = {section.anchor: section.title for section in sections}
     advice = [{**r, "section_title": titles.get(r["section"], r["section"]).lower()} for r in audit.recommendations]
@@ -55,13 +64,28 @@ def page(audit: Audit) -> str:
         advice_title="What to do, and why",
         sections=sections,
         facts=FACTS,
+        pictures=drawn([chart for section in sections for chart in section.charts]) if pictures else {},
+    )
+
+
+def _measured(audit: Audit, anchor: str) -> bool:
+    return any(audit.part(name) is not None for name in SECTIONS[anchor].parts)
+
+
+def missing(audit: Audit, anchors: Sequence[str]) -> Shown:
+    """What there is nothing to show of, and why, in one place."""
+    parts = [audit.parts[name] for anchor in anchors for name in SECTIONS[anchor].parts if name in audit.parts]
+    reasons = dict.fromkeys(part.reason for part in parts)
+    said = (", ".join(label(part) for part in parts if part.reason == why) + f": {why}" for why in reasons)
+    return Shown(
+        "missing", "What was not measured", (), tuple(f"Not measured ({text.split(': ', 1)[0]}): {text.split(': ', 1)[1]}" for text in said)
     )
 
 
 def lead(audit: Audit) -> str:
     """What was audited, in a sentence."""
     count = audit.provenance.get("parameters") or 0
-    size = f"{count:,} parameters, ".replace(",", " ", 1).replace(",", " ") if count else ""
+    size = f"{f'{count:,}'.replace(',', ' ')} parameters, " if count else ""
     unit = "" if audit.dt == 1 else f" of {audit.dt:g}"
     return (
         f"{size}{audit.input_size} input channel{'s' if audit.input_size > 1 else ''}, measured over {audit.horizon} steps{unit} "
@@ -81,8 +105,14 @@ def shown(audit: Audit, anchor: str) -> Shown:
 
 def note(part: Part) -> str:
     """What is missing of a part."""
-    label = {"lengths": "memory beyond the training length"}.get(part.name, part.name.replace("_", " "))
-    return f"Not measured ({label}): {part.reason}" if part.status == MISSING else f"Reduced ({label}): {part.reason}."
+    return f"Not measured ({label(part)}): {part.reason}" if part.status == MISSING else f"Reduced ({label(part)}): {part.reason}."
+
+
+def label(part: Part) -> str:
+    """A part's name in a sentence."""
+    named = {"lengths": "memory beyond the training length", "backgrounds": "memory amid different inputs", "agreement": "agreement of the probes",
+             "recurrence": "recurrent layers", "reach": "influence", "storage": "precision"}  # fmt: skip
+    return named.get(part.name, part.name.replace("_", " "))
 
 
 def provenance(audit: Audit) -> Shown:

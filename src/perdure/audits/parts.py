@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from perdure.adapters.properties import measure
+from perdure.audits.agreement import agreement
+from perdure.audits.backgrounds import backgrounds
 from perdure.audits.channel import capacity
 from perdure.audits.context import FEW, Context, Way
 from perdure.audits.forgetting import forgetting
@@ -93,6 +95,15 @@ def _memory_way(context: Context, horizon: int, where: list, probes: int | None,
     if probes is not None:
         notes.append(f"{probes} inputs tried for each supremum")
     return Way(seconds, run, "; ".join(notes))
+
+
+def compared(context: Context) -> list[Way]:
+    """The probes around zeros beside one another: nothing is measured anew."""
+    found = context.found.get("memory")
+    curves = (found or {"curves": {}})["curves"]
+    if len(curves) < 2:
+        raise ModelError("there are no two memory curves to compare")
+    return [Way(0.0, lambda: agreement(curves).to_dict())]
 
 
 def _rows(probes: int | None, d: int) -> int:
@@ -199,6 +210,8 @@ class Plan:
 PARTS: dict[str, Plan] = {
     "properties": Plan("what the model is", properties),
     "memory": Plan("memory functions", memory, 0.5),
+    "agreement": Plan("do the probes agree", compared),
+    "backgrounds": Plan("memory amid different inputs", backgrounds, 0.3),
     "recurrence": Plan("recurrent layers at rest", recurrence, 0.3),
     "forgetting": Plan("two pasts, one future", forgetting, 0.3),
     "reach": Plan("influence by layer and lag", reach, 0.3),

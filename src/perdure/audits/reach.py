@@ -59,7 +59,9 @@ def _run(context: Context, steps: int) -> dict[str, Any]:
                     raise ModelError("the output does not follow the input differentiably")
                 layers = {"input": x, **{n: h for n, h in held.items() if h.ndim == 3 and h.requires_grad and steps in h.shape[:2]}}
                 ahead = context.known("causal") is False
-                reads = np.unique(np.linspace(steps // 2, steps - 1, STEPS_READ).astype(int)) if not ahead else np.array([steps // 2])
+                reads = np.unique(
+                    np.linspace(*((3 * steps // 8, 5 * steps // 8) if ahead else (steps // 2, steps - 1)), STEPS_READ).astype(int)
+                )
                 totals = {name: np.zeros(2 * steps - 1) for name in layers}
                 counts = np.zeros(2 * steps - 1)
                 for t in reads.tolist():

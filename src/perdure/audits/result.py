@@ -189,7 +189,7 @@ class Audit:
         from perdure.audits.page import page
         from perdure.report.files import write
 
-        return write(file_path(path, "path"), page(self))
+        return write(file_path(path, "path"), page(self, pictures=True))
 
     def to_frame(self) -> Any:
         """A pandas table of all memory curves: curve, time, memory, envelope, above_noise."""

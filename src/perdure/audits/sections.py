@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from perdure.audits.charts import Heatmap, curve_series, heights, lengths_chart, memory_charts, plane_chart, safe, time_label
+from perdure.audits.headline import within
 from perdure.audits.reading import Reading
 from perdure.audits.result import Audit
 from perdure.audits.words import number
@@ -47,7 +48,7 @@ def law_text(law: dict[str, Any] | None) -> str:
         return "none"
     name = law["law"] if law["law"] != "undecided" else f"undecided ({law['best_law']} likeliest)"
     parameters = [
-        f"{k} {law['parameters'][k]:.3g}"
+        f"{k.replace('_', ' ')} {law['parameters'][k]:.3g}"
         for k in ("rate", "order", "power", "time_constant", "exponent", "level", "lag")
         if k in law["parameters"]
     ]
@@ -56,7 +57,9 @@ def law_text(law: dict[str, Any] | None) -> str:
 
 def _memory(audit: Audit) -> dict[str, Any]:
     memory = audit.part("memory")
-    assert memory is not None  # the page asks only where a part holds data
+    if memory is None:  # what else the section holds is read off the memory curves or stands beside them
+        more = _backgrounds(audit)
+        return {"charts": more["charts"], "tables": more["tables"]}
     rows = []
     for name, curve in memory["curves"].items():
         r = curve["readings"]
@@ -66,12 +69,45 @@ def _memory(audit: Audit) -> dict[str, Any]:
     rows += [(name, "not measured", "–", "–", "–", "–", "–", why) for name, why in memory["failed"].items()]
     unit = "steps" if audit.dt == 1 else "time units"
     columns = ("probe", "law", f"half-life ({unit})", "10 % left", "1 % left", "0.1 % left", "the curve is", "notes")
-    texts = (f"The curve that speaks for the model: {memory['headline']}.",)
+    about = "Readings by probe; times after which the envelope stays below a share of its peak."
+    texts = [f"The curve that speaks for the model: {memory['headline']}."]
+    for sentence in (audit.part("agreement") or {"sentences": ()})["sentences"]:
+        numbers = "; ".join(f"{what} {number(value)}" for what, value in sentence["numbers"].items())
+        texts.append(sentence["text"] + (f" ({numbers})" if numbers else ""))
+    more = _backgrounds(audit)
     return {
-        "texts": texts,
-        "charts": memory_charts(audit),
-        "tables": [Table("Readings by probe; times after which the envelope stays below a share of its peak.", columns, tuple(rows))],
+        "texts": tuple(texts),
+        "charts": memory_charts(audit) + more["charts"],
+        "tables": [Table(about, columns, tuple(rows)), *_agreement(audit), *more["tables"]],
     }
+
+
+def _agreement(audit: Audit) -> list[Table]:
+    found = audit.part("agreement")
+    if found is None:
+        return []
+    rows = [(pair["first"], pair["second"], number(pair["distance"]), number(pair["half_life_ratio"])) for pair in found["pairs"]]
+    about = (
+        "Do the probes agree? Distance: mean |log10| of the ratio of the envelopes, each over its peak, over logarithmically spread lags."
+    )
+    return [Table(about, ("probe", "beside", "distance (decades)", "ratio of half-lives"), tuple(rows))]
+
+
+def _backgrounds(audit: Audit) -> dict[str, Any]:
+    found = audit.part("backgrounds")
+    if found is None:
+        return {"charts": [], "tables": []}
+    lines = {"median": "median", "upper": "90 % of backgrounds below", "lower": "10 % of backgrounds below", "worst": "worst case"}
+    plain = {"times": found["times"], "noise_floor": found["noise_floor"]}
+    series = curve_series({said: {**plain, "values": found[name]} for name, said in lines.items()}, True)
+    caption = f"The {found['probe']} probe amid zeros and {len(found['labels']) - 1} other inputs: {found['status']}."
+    charts = [Chart("plot-backgrounds", "memory amid different inputs", time_label(audit.dt), "memory (output / input / time)", tuple(series), caption,
+                    x_log=True, y_log=True, y_range=heights(series))] if series else []  # fmt: skip
+    read = [*found["readings"].items(), *((row["label"], row) for row in found["members"])]
+    rows = [(name, said(r["half_life"]), said(r["horizon_1"])) for name, r in read]
+    changes = "changes" if found["input_dependent"] else "does not change"
+    about = f"The memory {changes} with what is read: members differ by up to {number(found['spread'])} decades at one lag above noise."
+    return {"charts": charts, "tables": [Table(about, ("amid", "half-life", "1 % left"), tuple(rows))]}
 
 
 def _lengths(audit: Audit) -> dict[str, Any]:
@@ -119,7 +155,8 @@ def _reach(audit: Audit) -> dict[str, Any]:
     values = np.array([found["profiles"][name] for name in names])
     share = values / np.maximum(values.max(1, keepdims=True), 1e-300)
     rows = [
-        (name, number(max(found["profiles"][name])), str(found["half"][name]["half"]), str(found["half"][name]["most"])) for name in names
+        (name, number(max(found["profiles"][name])), *(within(found["half"][name][share], found["lags"]) for share in ("half", "most")))
+        for name in names
     ]
     table = Table(
         "Lag within which a share of each layer's influence lies (steps).",
@@ -181,7 +218,7 @@ def _storage(audit: Audit) -> dict[str, Any]:
     assert found is not None
     rows = []
     for row in found["rows"]:
-        r, moved, holds = row["readings"] or {}, number(row.get("moved")), number(row.get("holds"))
+        r, moved, holds = row["readings"] or {}, number(row.get("moved")), f"{row['holds']:.0f}" if "holds" in row else "–"
         law = law_text(row["law"]) if row["law"] else row["reason"] or "–"
         rows.append((row["format"], moved, number(row["output"]), said(r.get("half_life")), said(r.get("horizon_1")), law, holds))
     columns = (
@@ -202,7 +239,7 @@ def _fragility(audit: Audit) -> dict[str, Any]:
     assert found is not None
     shown = found["rows"][:24]
     place = np.arange(len(shown), dtype=float)
-    series = [Series(label, place, np.maximum(np.array([row[key] for row in shown]), 1e-12), tone, None, marker, thin=False)
+    series = [Series(label, place, np.array([row[key] if row[key] > 0 else np.nan for row in shown]), tone, None, marker, thin=False)
               for label, key, tone, marker in (("memory (response to a pulse)", "memory", 0.1, "circle"), ("output", "output", 0.8, "square"))]  # fmt: skip
     ticks = tuple((float(i), safe(row["group"][-18:])) for i, row in enumerate(shown)) if len(shown) <= 8 else ()
     chart = Chart("plot-fragility", "relative change per relative change of the weights", "group of weights, by the effect on the memory", "relative change",
@@ -222,13 +259,12 @@ def _capacity(audit: Audit) -> dict[str, Any]:
     assert found is not None
     x, y = np.array(found["delays"], float), np.array(found["shares"], float)
     series = Series("R² of the readout", x, y, 0.2, "solid")
-    bound = " The last delay is still read: a lower bound." if found["bound"] == "lower" else ""
-    text = f"Capacity {number(found['capacity'])} with {found['outputs']} output channels, from {found['samples']} samples.{bound}"
-    caption = f"Share of the variance of the input tau steps ago that the best linear readout of the output explains, out of sample; below {number(found['level'])} it counts as 0."
-    return {
-        "texts": (text,),
-        "charts": [Chart("plot-capacity", "memory capacity by delay", "delay (steps)", "R²", (series,), caption, y_range=(0.0, 1.05))],
-    }
+    error = "" if found["error"] is None or np.isnan(found["error"]) else f" ± {number(found['error'])}"
+    text = (f"Capacity {number(found['capacity'])}{error} over delays of one step or more ({number(found['total'])} with the present input); with "
+            f"{found['most']} independent outputs it cannot exceed that. From {found['samples']} samples.")  # fmt: skip
+    caption = f"Share of the variance of the input that many steps ago that the best linear readout of the output explains, corrected for chance; below {number(found['level'])} it counts as 0."
+    chart = Chart("plot-capacity", "memory capacity by delay", "delay (steps)", "R²", (series,), caption, y_range=(0.0, 1.05))
+    return {"texts": (text, *found["notes"]), "charts": [chart]}
 
 
 QUESTIONS = {
@@ -263,7 +299,7 @@ def _properties(audit: Audit) -> dict[str, Any]:
 SECTIONS: dict[str, Content] = {
     "memory": Content(
         "Memory functions",
-        ("memory",),
+        ("memory", "agreement", "backgrounds"),
         "How much of an input is left in the output after a time, by each probe, and by what law it fades.",
         _memory,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -51,7 +52,9 @@ def reproduce(
             whole = sum(t for _, t in counts.values())
             shown.update(task, completed=sum(d for d, _ in counts.values()), total=whole, description=", ".join(open_ones) or "jobs")
 
-        done = run_all(wanted, data, store, backend, address, workers, tick)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)  # joblib replaces a worker that has grown, and loses nothing
+            done = run_all(wanted, data, store, backend, address, workers, tick)
         shown.add_task("writing the page", total=None)
         page, chapters, failed = _written(folder, done, f"perdure reproduce {_short(chosen)} --profile {profile}{_given(data)}")
     typer.echo(_table(chapters))
@@ -75,7 +78,7 @@ def report(
     from perdure.experiments.store import open_run
     from perdure.report.files import writable_folder
     from perdure.report.reproduction import save
-    from perdure.report.stored import facts, from_run, warnings
+    from perdure.report.stored import facts, from_run, set_aside
 
     opened = [open_run(path) for path in choose(runs, store)]
     folder = writable_folder(out)
@@ -86,7 +89,7 @@ def report(
         command = " and ".join(
             f"perdure reproduce {_short([r.experiment for r in opened if r.profile == p])} --profile {p}" for p in profiles
         )
-        page = save(folder, chapters, facts(opened, command), warnings(opened))
+        page = save(folder, chapters, facts(opened, command), set_aside(opened))
     typer.echo(_table(chapters))
     for chapter in chapters:
         if chapter.done < chapter.total:
@@ -121,7 +124,7 @@ def _written(folder: Path, done: list[Any], command: str) -> tuple[Path, list[An
     from perdure.report.chapter import chapter
     from perdure.report.provenance import machine
     from perdure.report.reproduction import save
-    from perdure.report.stored import facts, from_run, labels, warnings
+    from perdure.report.stored import facts, from_run, labels, set_aside
 
     chapters, failed = [], []
     for one in done:
@@ -136,7 +139,7 @@ def _written(folder: Path, done: list[Any], command: str) -> tuple[Path, list[An
         chapters.append(chapter(item.experiment, item.profile, item.spec, None, missing, faults, item.needs, total=len(jobs)))
         failed += [f"{name}: {one.fault}"] if one.fault else []
     runs = [one.run for one in done if one.run is not None]
-    return save(folder, chapters, facts(runs, command, machine()), warnings(runs)), chapters, failed
+    return save(folder, chapters, facts(runs, command, machine()), set_aside(runs)), chapters, failed
 
 
 def _table(chapters: list[Any]) -> str:

@@ -96,7 +96,9 @@ class Fig6(Experiment):
         found = fits(table)
         slow, rough = int((found["left"] >= SLOW).sum()), int((found["rises"] >= ROUGH).sum())
         trained = (
-            f"The encoder is not fine-tuned as in the paper; its head is trained here (held-out accuracy {table['accuracy'].mean():.1f} %). "
+            f"The encoder is frozen, not fine-tuned as in the paper's, and it is one encoder: {table['seed'].nunique()} "
+            f"head{'s' if table['seed'].nunique() > 1 else ''} trained here on its pooled vectors (held-out accuracy {table['accuracy'].mean():.1f} %), "
+            "so this says nothing of how encoders differ. "
             "Floor of the curves: 1e-6, the precision of float32."
         )
         return [

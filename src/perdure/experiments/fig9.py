@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from perdure.experiments.base import Claim, Outcome
-from perdure.experiments.mnist import LINE, MAPS, STABLE, TONE, MnistExperiment, MnistSpec, of_map, setting
+from perdure.experiments.mnist import LINE, MAPS, STABLE, TONE, MnistExperiment, MnistSpec, of_map, setting, shortened
 from perdure.experiments.paired import Paired, paired
 from perdure.report.chart import Chart, Series
 
@@ -47,7 +47,7 @@ class Fig9(MnistExperiment):
                 "curves of the stable maps below that of direct",
                 f"training loss of direct less that of the stable map, mean over the run ± standard error: {ours}",
                 all_above(found),
-                rule + setting(spec),
+                rule + shortened(spec) + setting(spec),
             )
         ]
 

@@ -3,13 +3,18 @@ r"""The memory of a score for a word said over and over: what Fig. 5 and 6 measu
     M(k) = |p(k + 1) - p(k)|,   p(k) the score in (0, 1) of the text that holds the word k times.
 
 A constant input switched on, and the slope of the response: the Heaviside probe, in repeats. Decay is a statement about the tail of the envelope
-sup_{j >= k} M(j). A network with several time constants shows a sum of exponentials, which no single law fits from the beginning on, so besides the fit
-of laws to the whole curve the tail is judged by itself: from a quarter of the repeats on, is log M straighter against k (exponential) or log k (power law)?
+sup_{j >= k} M(j), and three rules read it:
+
+* `limit`, which decides where the rate r that the network must have in the end is known (`perdure.experiments.constant_word`): the slope of log M over the later half
+  of the repeats above rounding lies within 10 % of log r, so what is seen is already r^k;
+* `tail`: from a quarter of the repeats on, is log M straighter against k (exponential) or log k (power law)?
+* `law`: the law that `fit_decay` finds for the whole curve. A network with several time constants shows a sum of exponentials, which no single law fits.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +29,12 @@ from perdure.report.chart import Chart, Series, tones
 WORDS = ("ha", "good", "bad")
 LINES = dict(zip(WORDS, ("solid", "dash", "dashdot"), strict=True))
 LEAST_TAIL = 5  # points
+CLEAR = 100  # times the noise: from there on a slope is to be trusted
+NEAR = 0.1  # relative: two rates that are one
 LEVEL = 0.01  # of the peak: what is left then counts as forgotten
 EMPTY: dict[str, Any] = {
     "said": None, "score": None, "memory": None, "law": None, "best_law": None, "law_rate": None, "forgotten": None, "left": None, "rises": None,
-    "tail": None, "tail_rate": None,
+    "tail": None, "tail_rate": None, "late_rate": None, "radius": None, "limit": None,
 }  # fmt: skip
 
 
@@ -44,6 +51,7 @@ class Decay:
         rises: share of steps at which the memory, above its noise, is larger than the step before: 0 for a smooth decay, 1/2 and more for noise.
         tail: "exponential" or "power", by what the log of the envelope's tail is straighter against; "none" where it is below the noise.
         tail_rate: slope of the tail's log against repeats, with the sign turned; None where the tail is none.
+        late_rate: the same over the later half of the repeats at which the envelope is clearly above the noise; None where these are too few.
     """
 
     law: str
@@ -54,6 +62,7 @@ class Decay:
     rises: float
     tail: str
     tail_rate: float | None
+    late_rate: float | None
 
 
 def decay(memory: Array, noise: float) -> Decay:
@@ -75,9 +84,9 @@ def decay(memory: Array, noise: float) -> Decay:
     try:
         fit = fit_decay(np.arange(len(memory), dtype=float), memory, noise_floor=noise)
     except ArgumentError:  # nothing above the noise: the score does not move at all
-        return Decay("finite", "finite", None, 0.0, left, rises, "none", None)
+        return Decay("finite", "finite", None, 0.0, left, rises, "none", None, None)
     rate = fit.parameters.get("rate") if fit.best_law == "exponential" else None
-    return Decay(fit.law, fit.best_law, rate, fit.horizon(LEVEL), left, rises, *straighter(envelope, noise))
+    return Decay(fit.law, fit.best_law, rate, fit.horizon(LEVEL), left, rises, *straighter(envelope, noise), late_rate(envelope, noise))
 
 
 def straighter(envelope: Array, noise: float) -> tuple[str, float | None]:
@@ -102,13 +111,44 @@ def straighter(envelope: Array, noise: float) -> tuple[str, float | None]:
     return min(missed, key=lambda name: missed[name]), -float(lines["exponential"][0])
 
 
-def rows_of_word(word: str, logits: Array, noise: float) -> list[Row]:
+def late_rate(envelope: Array, noise: float) -> float | None:
+    """Rate per repeat over the later half of the repeats at which an envelope is clearly above the noise; None where these are too few.
+
+    >>> k = np.arange(200.0)
+    >>> round(late_rate(np.exp(-0.1 * k) + np.exp(-0.03 * k), 0.0) or 0, 3)
+    0.03
+    """
+    seen = int((envelope > CLEAR * noise).sum())
+    k = np.arange(seen // 2, seen, dtype=float)
+    return -float(np.polyfit(k, np.log(envelope[seen // 2 : seen]), 1)[0]) if len(k) >= LEAST_TAIL else None
+
+
+def limit(rate: float | None, radius: float | None) -> str:
+    """Whether a curve is seen to fall as it must in the end.
+
+    Args:
+        rate: per repeat, seen late.
+        radius: factor per repeat in the end; None where the network comes to no rest.
+
+    Returns:
+        "exponential": it falls as radius^k already; "not yet": it must in the end, but is not seen to; "no rest": it need not.
+
+    >>> limit(0.105, math.exp(-0.1)), limit(0.2, math.exp(-0.1)), limit(0.1, None)
+    ('exponential', 'not yet', 'no rest')
+    """
+    if radius is None or radius >= 1:
+        return "no rest"
+    return "exponential" if rate is not None and abs(rate + math.log(radius)) <= -NEAR * math.log(radius) else "not yet"
+
+
+def rows_of_word(word: str, logits: Array, noise: float, end: Mapping[str, float | None] | None = None) -> list[Row]:
     """One row of kind "fit", and one of kind "curve" for each number of repeats.
 
     Args:
         word: that is repeated.
         logits: scores before the sigmoid of 0, 1, ..., K repeats.
         noise: of differences of scores.
+        end: with "radius", the factor per repeat that the network must have in the end; None where it is not known what that is.
     """
     score = 1 / (1 + np.exp(-np.asarray(logits, dtype=float)))
     memory = np.abs(np.diff(score))
@@ -123,7 +163,10 @@ def rows_of_word(word: str, logits: Array, noise: float) -> list[Row]:
         "rises": found.rises,
         "tail": found.tail,
         "tail_rate": found.tail_rate,
+        "late_rate": found.late_rate,
     }
+    if end is not None:
+        fit |= {"radius": end["radius"], "limit": limit(found.late_rate, end["radius"])}
     rows: list[Row] = [{"kind": "fit", "word": word, **EMPTY, **fit}]
     for k, (value, change) in enumerate(zip(score[:-1], memory, strict=True)):
         rows.append({"kind": "curve", "word": word, **EMPTY, "said": k, "score": float(value), "memory": float(change)})

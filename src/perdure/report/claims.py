@@ -60,3 +60,19 @@ def label(name: str) -> str:
         return name
     kind, rest = found.groups()
     return {"fig": "Fig. ", "table": "Table ", "app": "App. "}[kind] + (rest.upper() if kind == "app" else rest)
+
+
+def brief(text: str, limit: int = 180) -> str:
+    """A text cut at the end of a sentence, a part of one or a word, with an ellipsis; whole where it is short.
+
+    >>> brief("One. Two, three; four.", 12), brief("One.", 12), brief("infinitesimal", 5)
+    ('One. Two …', 'One.', 'infin …')
+    """
+    if len(text) <= limit:
+        return text
+    head = text[: limit + 1]
+    for ends in ((". ", "; "), (", ",), (" ",)):
+        at = max(head.rfind(end) for end in ends)
+        if at >= limit // 2:
+            return head[:at].rstrip(".;,") + " …"
+    return text[:limit] + " …"

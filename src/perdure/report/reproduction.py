@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.report.chapter import Chapter
-from perdure.report.claims import SYMBOLS, counts, headline, label, summary
+from perdure.report.claims import SYMBOLS, brief, counts, headline, label, summary
 from perdure.report.files import write
 from perdure.report.interactive import specification
 from perdure.report.page import fill
@@ -92,6 +92,7 @@ def html(
         facts=facts,
         claims_link=data_uri(csv[CLAIMS], "text/csv"),
         label=label,
+        brief=brief,
         duration=duration,
     )
 

@@ -78,7 +78,7 @@ def facts(runs: Sequence[Any], command: str, here: Mapping[str, str] | None = No
     return {name: text for name, text in found.items() if text}
 
 
-def warnings(runs: Sequence[Any]) -> tuple[str, ...]:
+def set_aside(runs: Sequence[Any]) -> tuple[str, ...]:
     """What a reader must know of the runs as a whole: files that were set aside, each once."""
     return tuple(dict.fromkeys(f"Set aside, and not used: {line}" for run in runs for line in run.set_aside))
 
