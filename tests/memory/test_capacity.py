@@ -1,6 +1,7 @@
 """Memory capacity against delay lines, reservoirs whose capacity is a rank, and a closed form for scalar recurrences."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -97,7 +98,13 @@ def test_many_outputs_are_mixed_and_the_time_is_kept():
     assert found.bound == 10
     assert found.total <= 10.5
     assert "lower bound" in found.status
-    hasty = memory_capacity(delay_line(4), horizon=20, samples=10**6, seconds=0.2)
+    line = delay_line(4)
+
+    def slow(x):
+        time.sleep(1e-4 * len(x))
+        return line.double()(x)
+
+    hasty = memory_capacity(slow, horizon=20, input_size=1, samples=10**6, seconds=0.2)  # 50 000 rows: five seconds of sleep alone
     assert hasty.samples < 10**6
     assert any("in the time there was" in note for note in hasty.notes)
 

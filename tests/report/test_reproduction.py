@@ -252,11 +252,19 @@ def test_a_long_line_keeps_its_extremes_and_its_breaks():
     assert (np.diff(x) >= 0).all()
 
 
-@pytest.mark.parametrize("y", [np.empty(0), np.array([np.nan, np.inf]), np.array([-1.0, 0.0])])
-def test_a_logarithmic_chart_of_nothing_that_it_can_show_is_drawn(y):
-    assert (
-        specification(Chart("a", "t", "x", "y", (Series("s", np.arange(float(y.size)), y),), y_log=True))["layout"]["yaxis"]["dtick"] == 1
-    )
+def _y_axis(y):
+    return specification(Chart("a", "t", "x", "y", (Series("s", np.arange(float(y.size)), y),), y_log=True))["layout"]["yaxis"]
+
+
+@pytest.mark.parametrize("y", [np.empty(0), np.array([np.nan, np.inf]), np.array([-1.0, 0.0]), np.array([2.0, 4.0])])
+def test_a_logarithmic_chart_of_nothing_or_little_is_drawn_with_plotlys_own_ticks(y):
+    assert "dtick" not in _y_axis(y)
+
+
+def test_a_logarithmic_chart_of_many_decades_has_whole_powers_at_its_ticks():
+    assert _y_axis(np.array([1e-12, 1.0]))["dtick"] == 2
+    assert _y_axis(np.array([1e-3, 1.0, np.inf]))["dtick"] == 1
+    assert _y_axis(np.array([5e-324, 1e300]))["dtick"] == 104
 
 
 def test_a_cloud_of_points_keeps_all_of_them():

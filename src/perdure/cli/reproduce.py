@@ -53,7 +53,9 @@ def reproduce(
             shown.update(task, completed=sum(d for d, _ in counts.values()), total=whole, description=", ".join(open_ones) or "jobs")
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)  # joblib replaces a worker that has grown, and loses nothing
+            warnings.filterwarnings(
+                "ignore", "A worker stopped while some jobs", UserWarning
+            )  # joblib replaces a worker that has grown, and loses nothing
             done = run_all(wanted, data, store, backend, address, workers, tick)
         shown.add_task("writing the page", total=None)
         page, chapters, failed = _written(folder, done, f"perdure reproduce {_short(chosen)} --profile {profile}{_given(data)}")
@@ -105,17 +107,16 @@ def list_experiments(store: Store = STORE) -> None:
     from perdure.experiments import catalogue
     from perdure.experiments.base import Data
     from perdure.experiments.store import list_runs
-    from perdure.report.claims import label
 
     kept: dict[tuple[str, str], str] = {}
     for found in list_runs(store) if Path(store).is_dir() else ():  # newest first
         kept.setdefault((found.experiment, found.profile), "all" if found.complete else f"{found.finished} of {found.total}")
-    table = Table("name", "shows", "of the paper", "needs", "jobs: tiny / quick / paper", "in the store")
+    table = Table("name", "shows", "needs", "jobs: tiny / quick / paper", "in the store")
     for name in catalogue.names():
         experiment = catalogue.experiment(name)
         jobs = " / ".join(str(len(experiment.jobs(spec))) for spec in (experiment.profiles[p] for p in ("tiny", "quick", "paper")))
         there = ", ".join(f"{profile}: {count}" for (of, profile), count in kept.items() if of == name)
-        table.add_row(name, experiment.title, label(name), _need(experiment.missing(Data())), jobs, there)
+        table.add_row(name, experiment.title, _need(experiment.missing(Data())), jobs, there)
     typer.echo(_rendered(table))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from perdure._random import isolated
 from perdure.experiments.sentiment_lstm import SentimentLSTM
 from perdure.stability.equilibrium import NoEquilibriumError
 from perdure.stability.linearise import linearise
@@ -56,6 +57,7 @@ def one_direction(lstm: nn.LSTM, layer: int, direction: str) -> nn.LSTM:
     weights = {
         name: getattr(lstm, f"{name}_l{layer}{direction}").detach().double() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     }
-    alone = nn.LSTM(weights["weight_ih"].shape[1], lstm.hidden_size, dtype=torch.float64)
+    with isolated(0):  # the first weights, drawn at random, are overwritten
+        alone = nn.LSTM(weights["weight_ih"].shape[1], lstm.hidden_size, dtype=torch.float64)
     alone.load_state_dict({f"{name}_l0": value for name, value in weights.items()})
     return alone

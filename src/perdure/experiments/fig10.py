@@ -25,6 +25,7 @@ DEPTHS = {"RNN": 4, "GRU": 4, "LSTM": 4, "S4": 3}
 LINES = ("solid", "dash", "dot", "dashdot")
 LEVEL, ALIKE, FACTOR = 0.01, 0.9, 2.0
 POINTS = 240  # times of a curve that are kept
+DRAWN = 4  # times the noise floor: what is below is rounding
 FIT = ("law", "best_law", "forgotten", "floor", "status")
 AGREE = ("correlation", "log_ratio")
 
@@ -54,6 +55,7 @@ class Fig10(Experiment):
 
     name = "fig10"
     title = "Heaviside and impulse memories of random layers"
+    version = 2
     source = "Wang, Li & Li 2024, Fig. 10"
     method = (
         "As in the paper: randomly initialised RNN, GRU and LSTM of 1 to 4 layers to t = 120, S4 of 1 to 3 layers to t = 2000, each with a random readout. The "
@@ -75,7 +77,7 @@ class Fig10(Experiment):
         ]  # fmt: skip
 
     def compute(self, job: Job, data: Data) -> list[Row]:
-        """Rows of kind "curve", (probe, time, memory); one of kind "fit" a probe; and one of kind "agreement"."""
+        """Rows of kind "curve", (probe, time, memory, envelope); one of kind "fit" a probe; and one of kind "agreement"."""
         seed, horizon = int(job["seed"] or 0), int(job["horizon"] or 0)
         with isolated(seed):
             model = RandomLayers(str(job["model"]), int(job["layers"] or 0), int(job["width"] or 0))
@@ -90,7 +92,13 @@ class Fig10(Experiment):
             said = {"law": fit.law, "best_law": fit.best_law, "forgotten": left, "floor": found.noise_floor, "status": found.status}
             rows.append(_row("fit", probe, said))
             for k in _kept(horizon):
-                rows.append(_row("curve", probe, {"time": float(found.times[k]), "memory": float(found.values[k])}))
+                rows.append(
+                    _row(
+                        "curve",
+                        probe,
+                        {"time": float(found.times[k]), "memory": float(found.values[k]), "envelope": float(found.envelope[k])},
+                    )
+                )
         ratio = math.log(forgotten[0] / forgotten[1]) if all(math.isfinite(v) and v > 0 for v in forgotten) else None
         rows.append(_row("agreement", "both", {"correlation": correlation(*envelopes, *floors), "log_ratio": ratio}))
         return rows
@@ -139,7 +147,7 @@ def correlation(a: Array, b: Array, floor_a: float, floor_b: float) -> float | N
     >>> round(correlation(np.exp(-t), 3 * np.exp(-2 * t), 0.0, 0.0), 6)
     1.0
     """
-    both = (a > 4 * floor_a) & (b > 4 * floor_b)
+    both = (a > DRAWN * floor_a) & (b > DRAWN * floor_b)
     if both.sum() < 4:
         return None
     x, y = np.log(a[both]), np.log(b[both])
@@ -149,7 +157,7 @@ def correlation(a: Array, b: Array, floor_a: float, floor_b: float) -> float | N
 
 
 def _row(kind: str, probe: str, values: Mapping[str, Any]) -> Row:
-    return {"kind": kind, "probe": probe, **dict.fromkeys(("time", "memory", *FIT, *AGREE)), **values}
+    return {"kind": kind, "probe": probe, **dict.fromkeys(("time", "memory", "envelope", *FIT, *AGREE)), **values}
 
 
 def _kept(horizon: int) -> list[int]:
@@ -158,24 +166,31 @@ def _kept(horizon: int) -> list[int]:
 
 
 def _panel(table: Any, kind: str, probe: str, spec: Fig10Spec) -> Chart:
-    """By number of layers the median over repeats, and between which quantiles half of them lie."""
-    rows = table[(table["model"] == kind) & (table["probe"] == probe) & (table["kind"] == "curve")]
+    """By number of layers the median over repeats; both probes of a kind on the same axes."""
+    both = table[(table["model"] == kind) & (table["kind"] == "curve")]
+    floor = float(table[(table["model"] == kind) & (table["kind"] == "fit")]["floor"].astype(float).max())
+    seen = both[both["envelope"].astype(float) > DRAWN * floor]
     series = []
-    depths = sorted(rows["layers"].unique())
+    depths = sorted(both["layers"].unique())
     for layers, tone, line in zip(depths, tones(len(depths)), LINES, strict=False):
-        groups = rows[rows["layers"] == layers].groupby("time")["memory"]
-        t = np.asarray(groups.median().index, dtype=float)
-        middle, low, high = (_positive(groups.quantile(q).to_numpy(float)) for q in (0.5, 0.25, 0.75))
-        series.append(Series(f"{layers} layer{'s' if layers > 1 else ''}", t, middle, tone, line, None))
-        if spec.repeats > 1:
-            edges = np.concatenate([low, [np.nan], high])
-            series.append(Series("", np.concatenate([t, [np.nan], t]), edges, tone, "dot", None))
+        rows = both[(both["layers"] == layers) & (both["probe"] == probe)]
+        middle = rows.groupby("time")["envelope"].median()
+        values = np.where(middle.to_numpy(float) > DRAWN * floor, middle.to_numpy(float), np.nan)
+        series.append(Series(f"{layers} layer{'s' if layers > 1 else ''}", np.asarray(middle.index, dtype=float), values, tone, line, None))
     caption = (
-        f"{spec.repeats} random {kind} models of width {spec.width} a curve: median, and dotted the middle half. Inputs of size at most 1; "
-        "memories below 1e-16 are not drawn."
+        f"Largest memory from a time on (upper envelope), median of {spec.repeats} random {kind} models of width {spec.width}. Inputs of size at most 1. "
+        f"What is below {DRAWN * floor:.0e}, near rounding, is not drawn."
     )
-    return Chart(f"fig10-{kind.lower()}-{probe}", f"{kind}, {probe}", "time (steps)", "memory", tuple(series), caption, y_log=True)
-
-
-def _positive(values: Array) -> Array:
-    return np.where(values > 1e-16, values, np.nan)
+    x_range = (0.0, float(seen["time"].max())) if len(seen) else None
+    y_range = (float(seen["envelope"].min()) / 2, 2 * float(seen["envelope"].max())) if len(seen) else None
+    return Chart(
+        f"fig10-{kind.lower()}-{probe}",
+        f"{kind}, {probe}",
+        "time (steps)",
+        "largest memory from then on",
+        tuple(series),
+        caption,
+        x_range=x_range,
+        y_range=y_range,
+        y_log=True,
+    )

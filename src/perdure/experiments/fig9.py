@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from perdure.experiments.base import Claim, Outcome
-from perdure.experiments.mnist import LINE, MAPS, STABLE, TONE, MnistExperiment, MnistSpec, of_map, setting, shortened
+from perdure.experiments.mnist import LINE, MAPS, MARKER, STABLE, TONE, MnistExperiment, MnistSpec, of_map, setting, shortened
 from perdure.experiments.paired import Paired, paired
 from perdure.report.chart import Chart, Series
 
@@ -25,7 +25,9 @@ class Fig9(MnistExperiment):
 
     def charts(self, table: Any, spec: MnistSpec) -> list[Chart]:
         """Training loss and test accuracy against epochs: the mean over seeds, and between which values the seeds lie."""
-        caption = f"{setting(spec)} Thick: mean over seeds; thin: least and greatest."
+        caption = (
+            f"{setting(spec)} Means over seeds; dotted: least and greatest of direct and of exp, near which the other stable maps lie."
+        )
         return [
             Chart("fig9-loss", "Training loss", "epoch", "cross-entropy (nats)", _curves(table, "train_loss"), caption),
             Chart("fig9-accuracy", "Test accuracy", "epoch", "accuracy (%)", _curves(table, "test_accuracy"), caption),
@@ -70,15 +72,15 @@ def _records_below(table: Any, name: str) -> str:
 
 
 def _curves(table: Any, column: str) -> tuple[Series, ...]:
-    """Of each map the mean with a label, and the least and greatest of the seeds without."""
+    """Of each map the mean with a label, and of direct and exp the least and greatest of the seeds without: the stable maps nearly coincide."""
     series = []
     for name in MAPS:
         rows = of_map(table, name)
         groups = rows.groupby("epoch")[column]
         mean, low, high = groups.mean(), groups.min(), groups.max()
         epochs = np.asarray(mean.index, dtype=float)
-        series.append(Series(name, epochs, mean.to_numpy(float), TONE[name], LINE[name], None))
-        if rows["seed"].nunique() > 1:
+        series.append(Series(name, epochs, mean.to_numpy(float), TONE[name], LINE[name], MARKER[name]))
+        if name in ("direct", "exp") and rows["seed"].nunique() > 1:
             edge = np.concatenate([epochs, [np.nan], epochs])
             series.append(Series("", edge, np.concatenate([low.to_numpy(float), [np.nan], high.to_numpy(float)]), TONE[name], "dot", None))
     return tuple(series)

@@ -36,10 +36,10 @@ class Table1(MnistExperiment):
         """Fig. 9's, then the same network reading rows, then ours."""
         rows = [self._paper(spec, name, seed, "rows") for seed in range(spec.seeds) for name in MAPS]
         ours: list[Job] = [
-            {"model": "ours", "map": "exp", "presentation": presentation, "seed": seed, "width": width, "dt": 1.0, "rate": 0.02, "batch": batch,
+            {"model": "ours", "map": "exp", "presentation": presentation, "seed": seed, "width": width, "dt": 1.0, "rate": rate, "batch": batch,
              "images": min(spec.images, LEARNED), "steps": steps, "records": 1, "tested": spec.tested, "modes": modes, "layers": 2}
             for seed in range(spec.ours_seeds)
-            for presentation, steps, batch, width, modes in (("pixels", spec.ours_pixels, 16, 32, 16), ("rows", spec.ours_rows, 32, 64, 32))
+            for presentation, steps, rate, batch, width, modes in (("pixels", spec.ours_pixels, 0.02, 8, 32, 16), ("rows", spec.ours_rows, 0.04, 32, 64, 32))
         ]  # fmt: skip
         return [*super().jobs(spec), *rows, *ours]
 
@@ -128,14 +128,16 @@ def _level(accuracy: Mapping[str, dict[int, float]], spec: MnistSpec) -> Claim:
 
 
 def _ours(table: Any, accuracy: Mapping[str, dict[int, float]]) -> list[Claim]:
-    best = max(MAPS, key=lambda name: mean_and_error(accuracy[name])[0])
     claims = []
     for presentation, steps in (("pixels", "reading pixel by pixel as well"), ("rows", "reading a row of 28 pixels a step")):
         rows = table[(table["model"] == "ours") & (table["presentation"] == presentation)]
         if not len(rows):
             continue
         reached = final(rows, "test_accuracy")
-        difference = paired(reached, accuracy[best])
+        alike = {name: final(of_map(table, name, presentation), "test_accuracy") for name in MAPS}
+        rivals = alike if all(alike.values()) else accuracy  # reading alike, where that was run
+        best = max(MAPS, key=lambda name: mean_and_error(rivals[name])[0])
+        difference = paired(reached, rivals[best])
         outcome: Outcome = {"above": "agrees", "below": "differs"}.get(difference.verdict, "could not be tested")  # pyright: ignore[reportAssignmentType]
         mean, error = mean_and_error(reached)
         claims.append(
@@ -145,8 +147,8 @@ def _ours(table: Any, accuracy: Mapping[str, dict[int, float]]) -> list[Claim]:
                 f"{mean:.2f} ± {error:.2f} % after {int(rows['steps'].iloc[0])} steps; less the best map ({best}): {difference} %",
                 outcome,
                 "Decided as above. Steps are fixed so that a run takes about as long as one of the paper's network on one core; "
-                f"AdamW, warm-up and cosine, mean of the outputs over time; {len(reached)} seeds. The recipe was chosen on the last 5 000 training images, which these "
-                "layers do not learn from, before the test images were read for it.",
+                f"AdamW, warm-up and cosine, mean of the outputs over time; {len(reached)} seeds. The recipe was chosen by the accuracy on the last 5 000 training "
+                "images, which these layers do not learn from; the test images are read once, at the end.",
             )
         )
     return claims

@@ -31,7 +31,8 @@ class Unstacked(nn.Module):
         for k in range(stack.num_layers):
             own = {name.replace(f"_l{k}", "_l0"): p for name, p in stack.named_parameters() if name.endswith((f"_l{k}", f"_l{k}_reverse"))}
             like: Tensor = own["weight_ih_l0"]
-            layer = type(stack)(
+            kind: Any = type(stack)
+            layer = kind(
                 width, stack.hidden_size, 1, bias=stack.bias, batch_first=stack.batch_first, bidirectional=stack.bidirectional,
                 device=like.device, dtype=like.dtype, **more,
             )  # fmt: skip
@@ -79,7 +80,9 @@ def find(module: nn.Module | None) -> list[tuple[str, nn.Module]]:
     longest: list[tuple[str, nn.Module]] = []
     for name, part in module.named_modules():
         if isinstance(part, nn.ModuleList | nn.Sequential):
-            entries = [(f"{name}.{child}" if name else child, m) for child, m in part.named_children() if next(m.parameters(), None) is not None]
+            entries = [
+                (f"{name}.{child}" if name else child, m) for child, m in part.named_children() if next(m.parameters(), None) is not None
+            ]
             if len(entries) > len(longest):
                 longest = entries
     inside = {id(m) for _, entry in longest for m in entry.modules()}

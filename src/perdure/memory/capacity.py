@@ -182,7 +182,9 @@ def _measure(
         read.append(y[:, horizon:].double().cpu().numpy())
         wanted = samples or max(LEAST, PER_OUTPUT * y.shape[2])
         missing = -(-wanted // each) - sum(map(len, read))
-        rows = max(0, min(missing, running.limit(length), 2 * sum(map(len, read))))  # doubling: what a call takes is known before a longer one
+        rows = max(
+            0, min(missing, running.limit(length), 2 * sum(map(len, read)))
+        )  # doubling: what a call takes is known before a longer one
         while rows and not running.affords(rows, length):
             rows //= 2
     u, y = np.concatenate(streams), np.concatenate(read)
@@ -209,7 +211,7 @@ def _measure(
 
 def _profile(u: Array, y: Array, horizon: int, eps: float) -> tuple[Array, float, int, Array]:
     """Shares by delay, what chance may give, rank of the outputs, corrected shares; u (R, L), y (R, L - horizon, o)."""
-    rows, length = u.shape
+    length = u.shape[1]
     flat = y.reshape(-1, y.shape[2])
     flat = flat - flat.mean(0)
     q, singular, _ = np.linalg.svd(flat, full_matrices=False)

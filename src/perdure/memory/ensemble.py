@@ -40,7 +40,7 @@ class MemoryEnsemble:
 
     @property
     def times(self) -> Array:
-        """step * dt, (T,)."""
+        """Step * dt, (T,)."""
         return self.curves[0].times
 
     @property
@@ -103,7 +103,10 @@ class MemoryEnsemble:
         """A pandas table with columns time, background and memory, one row a member and lag."""
         import pandas as pd
 
-        parts = [pd.DataFrame({"time": c.times, "background": label, "memory": c.values}) for label, c in zip(self.labels, self.curves, strict=True)]
+        parts = [
+            pd.DataFrame({"time": c.times, "background": label, "memory": c.values})
+            for label, c in zip(self.labels, self.curves, strict=True)
+        ]
         return pd.concat(parts, ignore_index=True)
 
 

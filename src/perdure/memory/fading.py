@@ -192,7 +192,9 @@ def _measure(
     met = start <= noise
     values = np.where(met[:, None], 0.0, gap / np.where(met, 1.0, start)[:, None])
     if met.any():
-        values[met] = np.where(gap[met] > noise, gap[met] / max(float(gap.max()), 1e-300), 0.0)  # unseen at the meeting: relative to the largest
+        values[met] = np.where(
+            gap[met] > noise, gap[met] / max(float(gap.max()), 1e-300), 0.0
+        )  # unseen at the meeting: relative to the largest
         notes.append(f"{int(met.sum())} of {len(gap)} pairs give equal outputs at the meeting")
     floor = float(noise / start[~met].min()) if (~met).any() else 0.0
     growth, parted = _growth(np.stack(nears), gap, noise)
@@ -210,8 +212,10 @@ def _measure(
 
 
 def _growth(near: Array, far: Array, noise: float) -> tuple[float, float]:
-    """Growth a step of the distance of neighbours, by the median over pairs of the slope of its logarithm where it is no rounding and has not
-    reached 1 % of the final distance of strangers; and the largest factor by which neighbours part."""
+    """Growth a step of the distance of neighbours, and the largest factor by which they part.
+
+    The growth is the median over pairs of the slope of the logarithm, where the distance is no rounding and below 1 % of that of strangers.
+    """
     slopes, parted = [], 1.0
     for d, f in zip(near, far, strict=True):
         if d[0] <= noise:
@@ -236,7 +240,11 @@ def _verdict(values: Array, level: float, growth: float, parted: float, horizon:
             return "undecided", last, f"{said}, which is within rounding ({floor:.2g}), above the level {level:g} that was asked for"
         return "forgets", last, said
     if parted >= PARTED and growth > 0 and last > 0.1:
-        return "does not forget", last, f"{said}, and neighbouring pasts part by a factor of {parted:.2g}, growing by {growth:.2g} a step: chaos"
+        return (
+            "does not forget",
+            last,
+            f"{said}, and neighbouring pasts part by a factor of {parted:.2g}, growing by {growth:.2g} a step: chaos",
+        )
     if last >= SETTLED * before:
         return "does not forget", last, f"{said}, no less than two quarters before ({before:.2g})"
     return "undecided", last, f"{said}, after {before:.2g} two quarters before: still falling, measure a longer horizon"

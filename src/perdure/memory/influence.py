@@ -80,7 +80,7 @@ class Influence:
 
     @property
     def normalized(self) -> Array:
-        """rms of each layer over its own peak, (L, K)."""
+        """Rms of each layer over its own peak, (L, K)."""
         return self.rms / np.maximum(self.rms.max(1, keepdims=True), 1e-300)
 
     def reach(self, share: float = 0.99) -> Array:
@@ -104,7 +104,13 @@ class Influence:
         arrays = {name: listed(getattr(self, name)) for name in ("lags", "last", "rms", "error", "sup", "noise_floor")}
         names = ("signed", "exact", "directions", "backgrounds", "dt", "seed", "dtype", "status")
         reach = {str(share): listed(self.reach(share)) for share in (0.5, 0.9, 0.99)}
-        return {"blocks": list(self.blocks), "reach": reach, **{name: getattr(self, name) for name in names}, "notes": list(self.notes), **arrays}
+        return {
+            "blocks": list(self.blocks),
+            "reach": reach,
+            **{name: getattr(self, name) for name in names},
+            "notes": list(self.notes),
+            **arrays,
+        }
 
     def to_frame(self) -> Any:
         """A pandas table, one row a layer and bin: block, lag, last_lag, rms, error, sup."""
@@ -186,7 +192,16 @@ class _Measurement:
     """Nudges so far."""
 
     def __init__(
-        self, running: Running, horizon: int, background: Any, count: int, bound: float, nudges: int, seed: int, names: Any, causal: bool | None
+        self,
+        running: Running,
+        horizon: int,
+        background: Any,
+        count: int,
+        bound: float,
+        nudges: int,
+        seed: int,
+        names: Any,
+        causal: bool | None,
     ) -> None:
         rng = np.random.default_rng(seed)
         running.call = unstacked(running.call)
@@ -235,16 +250,22 @@ class _Measurement:
                     squares.setdefault(name, []).append(_binned(own.mean(-1), first, last, self.step, np.mean))
                     size = np.abs(j).sum(0).max(-1) if self.exact else np.abs(j).max((0, -1))
                     peak = _binned(size[None], first, last, self.step, np.max)[0]
-                    peaks[name] = np.maximum(peaks.get(name, peak), peak)
+                    peaks[name] = np.maximum(peaks[name], peak) if name in peaks else peak
                 done += 1
         names = [*(name for name in squares if name != WHOLE), WHOLE]
         all_ = {name: np.concatenate(squares[name]) for name in names}
         rms = np.stack([np.sqrt(all_[name].mean(0)) for name in names])
-        spread = np.stack([all_[name].std(0, ddof=1) / len(all_[name]) ** 0.5 if len(all_[name]) > 1 else np.zeros(len(first)) for name in names])
+        spread = np.stack(
+            [all_[name].std(0, ddof=1) / len(all_[name]) ** 0.5 if len(all_[name]) > 1 else np.zeros(len(first)) for name in names]
+        )
         error = spread / (2 * np.maximum(rms, 1e-300))
         noise = np.array([floors[name] for name in names])
         self.notes += [f"{name} is left out: {why}" for name, why in outputs.unread.items()]
-        how = "every input channel nudged" if self.exact else f"{len(self.v)} nudges of random signs: rms with its standard error, sup a lower bound"
+        how = (
+            "every input channel nudged"
+            if self.exact
+            else f"{len(self.v)} nudges of random signs: rms with its standard error, sup a lower bound"
+        )
         status = f"{'exact up to central differences' if self.exact else 'estimate'} around {done} background{'s' * (done > 1)} ({how})"
         return Influence(
             tuple(names), first, last, rms, error, np.stack([peaks[name] for name in names]), noise, self.step > 0, self.exact, len(self.v), done, dt, seed,
@@ -293,7 +314,9 @@ def _bins(lags: Any, least: int, most: int) -> tuple[Array, Array]:
         return both[:, 0], both[:, 1]
     array = np.unique(_checks.finite_array(lags, "lags").ravel())
     if array.size == 0 or (array != np.round(array)).any() or array[0] < least or array[-1] > most:
-        raise _checks.fail("lags", f"'log', 'all' or integers from {least} to {most}", np.asarray(lags).tolist(), "a larger horizon has larger lags")
+        raise _checks.fail(
+            "lags", f"'log', 'all' or integers from {least} to {most}", np.asarray(lags).tolist(), "a larger horizon has larger lags"
+        )
     return array.astype(int), array.astype(int)
 
 

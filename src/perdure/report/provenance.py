@@ -45,7 +45,7 @@ def today() -> str:
 def duration(seconds: float) -> str:
     """Seconds, minutes or hours, as one reads them.
 
-    >>> duration(0.04), duration(7.26), duration(95), duration(7300)
+    >>> duration(0.04), duration(7.26), duration(95.0), duration(7320.0)
     ('under 0.1 s', '7.3 s', '1 min 35 s', '2 h 2 min')
     """
     if seconds < 0.1:

@@ -73,7 +73,7 @@ def facts(runs: Sequence[Any], command: str, here: Mapping[str, str] | None = No
         "Run": _sessions([session for m in manifests for session in m["sessions"]]),
         "Seeds, code and data": "By experiment in the table below. Each job holds its own seed, so rows do not depend on the order or the place of the "
         "work, and is stored under a digest of itself, of the code and of the data: a number belongs to one state of the code.",
-        "Page": f"Drawn from stored rows on {today()} (UTC) with {_listed(versions(), ('python', 'perdure', 'matplotlib', 'plotly'))}.",
+        "Page": f"Drawn from stored rows on {today()} (UTC) with {_listed(versions(), ('python', 'perdure'))}.",
     }
     return {name: text for name, text in found.items() if text}
 
