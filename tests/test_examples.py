@@ -93,6 +93,12 @@ def audit_an_lstm(text):
     assert "NOT met: horizon(0.01) >= 30" in text.splitlines()[1]
 
 
+def real_models(text):
+    """What sees both ways is left to influence; the letters of a word are remembered. What is not installed says so."""
+    for name in ("MiniLM encoder", "letters of g2p-en", "LanguageIdentifier"):
+        assert re.search(rf"^{name}: (left out|[\d,]+ numbers)", text, re.MULTILINE)
+
+
 CASES = {  # name: arguments, what the output must say
     "audit_an_lstm": (["compare.html"], audit_an_lstm),
     "drop_in": (["--quick"], drop_in),
@@ -101,6 +107,7 @@ CASES = {  # name: arguments, what the output must say
     "linearise_gru": (["figure.png"], linearise_gru),
     "memory_of_a_task": (["figure.png"], memory_of_a_task),
     "memory_of_an_lstm": (["figure.png"], memory_of_an_lstm),
+    "real_models": ([], real_models),
     "which_law": (["figure.png"], which_law),
 }
 
