@@ -155,7 +155,10 @@ def found(family):
     return [(known, audit(known.model, horizon=known.horizon, parts=("memory",), probes=("heaviside",))) for known in family()]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
+SLOW = pytest.param(reservoirs, marks=pytest.mark.slow)  # the sup over inputs of a nonlinear reservoir is searched
+
+
+@pytest.mark.parametrize("family", [SLOW if family is reservoirs else family for family in FAMILIES], ids=lambda f: f.__name__)
 def test_the_law_and_its_parameters_are_recovered(family):
     wrong = []
     for known, result in found(family):
