@@ -291,3 +291,26 @@ def test_the_same_seed_gives_the_same_numbers():
         for _ in range(2)
     )
     assert one == two
+
+
+def test_a_model_that_keeps_a_state_has_no_memory_function():
+    """What it remembers of an earlier call would be read as memory of this one."""
+
+    class Keeper(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.decay = torch.nn.Parameter(torch.tensor(0.9))
+            self.kept = None
+
+        def forward(self, x):
+            h = torch.zeros_like(x[:, 0]) if self.kept is None or self.kept.shape != x[:, 0].shape else self.kept
+            steps = []
+            for u in x.unbind(1):
+                h = self.decay * h + u
+                steps.append(h)
+            self.kept = h.detach()
+            return torch.stack(steps, 1)
+
+    found = audit(Keeper(), 1, horizon=32, parts=("properties", "memory"))
+    assert found.parts["properties"].data["stateful"]["holds"] is True
+    assert "keeps a state" in found.parts["memory"].reason

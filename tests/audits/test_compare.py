@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import perdure
 from perdure import functionals
 from perdure.audits.audit import audit
 from perdure.audits.compare import compare, unique
 from perdure.audits.compare_page import page, sentences
+from perdure.audits.words import number
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,13 @@ def test_refusals(pair, tmp_path):
         compare(pair[0], tmp_path / "none.json")
     with pytest.raises(perdure.ArgumentError, match="different"):
         unique(["a", "a", "a 1"])
+
+
+def test_the_page_shows_what_fewer_bits_do():
+    torch.manual_seed(0)
+    options = {"horizon": 32, "parts": ("properties", "memory", "storage"), "probes": ("impulse",)}
+    found = compare(torch.nn.GRU(1, 4), torch.nn.RNN(1, 4), names=("gru", "rnn"), **options)
+    rows = found.audits[1].part("storage")["rows"]
+    text = page(found)
+    assert "Weights in fewer bits" in text
+    assert f"<td>{number(next(row['output'] for row in rows if row['format'] == 'int8'))}</td>" in " ".join(text.split())

@@ -9,6 +9,7 @@ import pytest
 from perdure.errors import ArgumentError
 from perdure.experiments.catalogue import experiment
 from perdure.experiments.fig10 import correlation
+from perdure.experiments.fingerprint import code_fingerprint, key_of
 from perdure.experiments.mnist import MAPS
 from perdure.experiments.paired import mean_and_error, paired
 from perdure.experiments.repeated_word import WORDS, decay, late_rate, limit, rows_of_word, straighter
@@ -226,3 +227,13 @@ def test_pairs_share_their_seeds():
     assert math.isnan(mean_and_error({0: 1.0})[1])
     with pytest.raises(ArgumentError, match="common seeds"):
         paired({0: 1.0}, {1: 1.0})
+
+
+def test_figure_9_and_table_1_share_their_runs():
+    """The store's address of a run is the same for both, so that it is trained once."""
+    figure, table = experiment("fig9"), experiment("table1")
+    spec = figure.profiles["quick"]
+    assert code_fingerprint(figure) == code_fingerprint(table)
+    code = code_fingerprint(figure)
+    keys = [{key_of(one, job, code, "") for job in one.jobs(spec)} for one in (figure, table)]
+    assert keys[0] < keys[1]

@@ -129,4 +129,11 @@ def _lengths(found: Comparison) -> Shown:
 
 
 def _precision(found: Comparison) -> Shown:
-    return Shown("precision", "Precision", (), (), (), ())
+    rows = []
+    for name, a in zip(found.names, found.audits, strict=True):
+        for row in (a.part("storage") or {}).get("rows", ()):
+            r = row["readings"] or {}
+            rows.append((name, row["format"], number(row["output"]), said(r.get("half_life")), said(r.get("horizon_1"))))
+    about = "Weights rounded to each format, arithmetic in double precision."
+    table = Table(about, ("model", "weights in", "outputs moved by (share)", "half-life", "1 % left"), tuple(rows))
+    return Shown("precision", "Weights in fewer bits", (), (), (), (table,) if rows else ())

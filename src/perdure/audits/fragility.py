@@ -61,7 +61,8 @@ def _run(context: Context, steps: int) -> dict[str, Any]:
         x = torch.as_tensor(u).to(twin.device, twin.dtype)
         call = adapt(twin.model)
         module = copy.deepcopy(call.module)
-        assert module is not None  # checked before this way was offered
+        if module is None:
+            raise ModelError("the model has no parameters to move")
         call = call.on(module)
         output, pulse = _responses(call(x))
         parameters = dict(module.named_parameters())

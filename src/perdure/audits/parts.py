@@ -39,6 +39,10 @@ def properties(context: Context) -> list[Way]:
 
 def memory(context: Context) -> list[Way]:
     """Memory by each probe around zeros, and by impulse and derivative amid the user's data where there are some."""
+    if context.known("stateful"):
+        raise ModelError(
+            "the model keeps a state from call to call (measured): what it remembers of earlier calls would be taken for memory"
+        )
     if context.known("causal") is False:
         raise ModelError(
             "the model sees the future (measured): a memory function is defined for causal models; its influence on either side is below"
@@ -63,6 +67,8 @@ def memory(context: Context) -> list[Way]:
 
 def _memory_way(context: Context, horizon: int, where: list, probes: int | None, directions: int | None) -> Way:
     d = directions or context.input_size
+    left_out = directions is not None and len(where) > 1  # the user's sequences do not lie in the span of a few directions
+    where = where[:1] if left_out else where
     settled = horizon
     if context.limit is not None:
         settled = min(settled, max(1, context.limit - horizon))
@@ -82,16 +88,15 @@ def _memory_way(context: Context, horizon: int, where: list, probes: int | None,
     def run() -> dict[str, Any]:
         model = context.served(2 * horizon, directions)
         options = {**context.options(horizon), "warmup": settled}
-        given = jobs
-        if directions is not None:
-            given = [(probe, name, None if sequences is None else _through(model, sequences)) for probe, name, sequences in jobs]
         bound_by = f"{directions} of {context.input_size} input directions" if directions else ""
-        found = measure_all(model, [j for j in given if j[2] is not False], options, probes, bound_by, context.tick)
+        found = measure_all(model, jobs, options, probes, bound_by, context.tick)
         return {**found, "directions": directions, "probes": probes}
 
     notes = [f"probes: {', '.join(context.probes)} alone"] if len(context.probes) < 3 and probes == PROBES[-1] else []
     if directions is not None:
         notes.append(f"inputs through {directions} random sign patterns on blocks of the {context.input_size} channels: lower bounds")
+    if left_out:
+        notes.append("not amid the data given, which no few directions span")
     if probes is not None:
         notes.append(f"{probes} inputs tried for each supremum")
     return Way(seconds, run, "; ".join(notes))
@@ -109,11 +114,6 @@ def compared(context: Context) -> list[Way]:
 def _rows(probes: int | None, d: int) -> int:
     """Rows that `perdure.memory_function` gives to a nonlinear model, at most."""
     return probes or (64 + 128 if d == 1 else max(256, 2 * d + 64))
-
-
-def _through(model: Any, sequences: Any) -> Any:
-    """A background through few directions cannot be the user's data: False leaves the curve out."""
-    return False
 
 
 def lengths(context: Context) -> list[Way]:

@@ -13,6 +13,7 @@ from perdure.audits.headline import within
 from perdure.audits.reading import Reading
 from perdure.audits.result import Audit
 from perdure.audits.words import number
+from perdure.errors import ArgumentError
 from perdure.report.chart import Chart, Series
 from perdure.report.table import Table
 
@@ -32,6 +33,14 @@ class Content:
     parts: tuple[str, ...]
     text: str
     content: Callable[[Audit], dict[str, Any]]
+
+
+def _measured(audit: Audit, name: str) -> dict[str, Any]:
+    """The data of a part: sections of parts that were not measured are not shown."""
+    found = audit.part(name)
+    if found is None:
+        raise ArgumentError(f"expected the audit to hold the part {name!r}, but it was not measured: its section cannot be shown")
+    return found
 
 
 def said(reading: dict[str, Any] | None) -> str:
@@ -134,8 +143,7 @@ def _lengths(audit: Audit) -> dict[str, Any]:
 
 
 def _forgetting(audit: Audit) -> dict[str, Any]:
-    found = audit.part("forgetting")
-    assert found is not None
+    found = _measured(audit, "forgetting")
     series = curve_series({"largest difference of outputs": found["curve"]}, False, "largest difference of outputs")
     caption = (
         f"{found['pasts']} random pasts of {found['past']} steps, then one random future. The largest difference over pasts and channels."
@@ -149,8 +157,7 @@ def _forgetting(audit: Audit) -> dict[str, Any]:
 
 
 def _reach(audit: Audit) -> dict[str, Any]:
-    found = audit.part("reach")
-    assert found is not None
+    found = _measured(audit, "reach")
     lags, names = np.asarray(found["lags"]), tuple(str(name) for name in found["profiles"])
     values = np.array([found["profiles"][name] for name in names])
     share = values / np.maximum(values.max(1, keepdims=True), 1e-300)
@@ -198,8 +205,7 @@ def _reach(audit: Audit) -> dict[str, Any]:
 
 
 def _recurrence(audit: Audit) -> dict[str, Any]:
-    found = audit.part("recurrence")
-    assert found is not None
+    found = _measured(audit, "recurrence")
     groups = {layer["name"]: np.array([complex(*z) for z in layer["eigenvalues"]]) for layer in found["layers"]}
     caption = "Eigenvalues of one step of each recurrent layer at the equilibrium it reaches without input. Inside the circle a mode fades; near it, slowly."
     rows = [(layer["name"], layer["kind"], str(layer["states"]), number(layer["spectral_radius"]), number(layer["time_constant"]), number(layer["stability_radius"]),
@@ -214,8 +220,7 @@ def _recurrence(audit: Audit) -> dict[str, Any]:
 
 
 def _storage(audit: Audit) -> dict[str, Any]:
-    found = audit.part("storage")
-    assert found is not None
+    found = _measured(audit, "storage")
     rows = []
     for row in found["rows"]:
         r, moved, holds = row["readings"] or {}, number(row.get("moved")), f"{row['holds']:.0f}" if "holds" in row else "–"
@@ -235,8 +240,7 @@ def _storage(audit: Audit) -> dict[str, Any]:
 
 
 def _fragility(audit: Audit) -> dict[str, Any]:
-    found = audit.part("fragility")
-    assert found is not None
+    found = _measured(audit, "fragility")
     shown = found["rows"][:24]
     place = np.arange(len(shown), dtype=float)
     series = [Series(label, place, np.array([row[key] if row[key] > 0 else np.nan for row in shown]), tone, None, marker, thin=False)
@@ -255,8 +259,7 @@ def _fragility(audit: Audit) -> dict[str, Any]:
 
 
 def _capacity(audit: Audit) -> dict[str, Any]:
-    found = audit.part("capacity")
-    assert found is not None
+    found = _measured(audit, "capacity")
     x, y = np.array(found["delays"], float), np.array(found["shares"], float)
     series = Series("R² of the readout", x, y, 0.2, "solid")
     error = "" if found["error"] is None or np.isnan(found["error"]) else f" ± {number(found['error'])}"

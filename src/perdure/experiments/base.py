@@ -76,6 +76,7 @@ class Experiment(ABC):
         method: what the paper does and what is done here in its place or beside it, in two or three sentences.
         profiles: a spec by name: "tiny" (a golden test), "quick" (minutes), "paper" (the published protocol).
         version: raised when the meaning of the rows changes.
+        shared: one name for experiments that compute the same rows of the same jobs, which are then computed once; "" where there is no other.
     """
 
     name: ClassVar[str]
@@ -84,6 +85,7 @@ class Experiment(ABC):
     method: ClassVar[str]
     profiles: ClassVar[Mapping[str, Spec]]
     version: ClassVar[int] = 1
+    shared: ClassVar[str] = ""
 
     @abstractmethod
     def jobs(self, spec: Any) -> list[Job]:

@@ -230,7 +230,8 @@ class Fig12b(Experiment):
                     curves.decide(kept, nominal).words,
                     verdict(kept, nominal),
                     f"Agrees where E_m(0) stays above {CLOSE:g} of the norm at every width and does not fall, or where r_m shrinks; differs where E_m(0) falls and r_m survives. "
-                    f"Adam, {spec.sequences} sequences of {spec.length} tokens, at most {spec.epochs} epochs: what longer training would reach is not known.",
+                    f"Adam, {spec.sequences} sequences of {spec.length} tokens, at most {spec.epochs} epochs, one seed: what longer training would reach is not known. "
+                    "Adam took the place of Gauss-Newton, which left some errors infinite, after a first look.",
                 )
             )
         return found

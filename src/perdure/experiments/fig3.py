@@ -184,7 +184,8 @@ class Fig3(Experiment):
                 f"{len(survivors)} of {len(found)} survive ({', '.join(survivors) or 'none'}); {words}",
                 outcome,
                 f"{filter_} Exponential: the slope of log M over the last half of what is seen is at least {EVEN:g} of that before (a power law: 0.5). "
-                f"Teachers of {spec.size} states (published: 256).",
+                f"Teachers of {spec.size} states (published: 256), driven so weakly that a student can follow; the filter for stability and that drive were chosen after a first "
+                "look at such students, of which none had passed: other teachers have to confirm it.",
             ),
             Claim(
                 "Their rate is at least the radius up to which they are stable (Theorem 3.9).",

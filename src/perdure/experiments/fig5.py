@@ -124,8 +124,8 @@ class Fig5(Experiment):
                 outcome,
                 "Near a point of rest with spectral radius r < 1 the memory falls as r^k. A curve counts as exponential where every layer and direction comes "
                 f"to such a rest and the slope over the later half of the repeats above rounding is within {NEAR:.0%} of log r; “not yet” where only the first "
-                "holds: exponential in the end, but the slowest mode is not what the score shows within the repeats (one in a saturated cell hardly "
-                "reaches it); “no rest” where not even that. Agrees where more than half are exponential, differs where more than half find no rest. "
+                "holds: exponential in the end, but the slowest mode is not what the score shows within the repeats (which the "
+                "readout may hardly see); “no rest” where not even that. Agrees where more than half are exponential, differs where more than half find no rest. "
                 f"Rules that do not decide, for the same curves: tail straighter against k or log k: {laws(table, 'tail')}; one law for the whole curve, "
                 f"which a sum of exponentials is not: {laws(table)}. This rule was written after models of other seeds had been looked at, and "
                 f"before any of these was trained. {trained}",

@@ -2,8 +2,8 @@
 
     key = SHA-256 of [experiment, its version, the job, the code's fingerprint, the data's fingerprint] as canonical JSON
 
-Canonical JSON has sorted names and no spaces; 1 and 1.0 differ in it, as they may in what is computed from them. The code's fingerprint covers the file that
-defines the experiment and every source of the package that it reaches (`perdure.experiments.sources`).
+Experiments that compute their rows alike say so by one `shared` name, which then stands for the experiment. Canonical JSON has sorted names and no spaces; 1 and 1.0 differ in it, as they may in what is computed from them. The code's fingerprint covers the file that
+defines how it computes and every source of the package that it reaches (`perdure.experiments.sources`).
 """
 
 from __future__ import annotations
@@ -73,12 +73,15 @@ def digest(value: Any) -> str:
 
 def key_of(experiment: Experiment, job: Job, code: str, data: str) -> str:
     """The address of a job's rows, 64 hexadecimal digits."""
-    return digest([experiment.name, experiment.version, job, code, data])
+    return digest([experiment.shared or experiment.name, experiment.version, job, code, data])
 
 
 def code_fingerprint(experiment: Experiment) -> str:
-    """What identifies the code that computes an experiment's rows: the package's version and a digest of sources; files are read once a process."""
-    source = inspect.getsourcefile(type(experiment))
+    """What identifies the code that computes an experiment's rows: the package's version and a digest of sources; files are read once a process.
+
+    The sources are the file that defines its `compute` and all of perdure that this reaches: charts and claims of a subclass elsewhere may change, and rows stay.
+    """
+    source = inspect.getsourcefile(type(experiment).compute)
     if source is None:  # typed at a prompt: nothing is known but the package
         return f"{perdure.__version__}+{_of(Path(__file__))}"
     return f"{perdure.__version__}+{_of(Path(source))}"

@@ -66,6 +66,7 @@ class MnistExperiment(Experiment):
     """Training runs on MNIST with the same initial weights under each map."""
 
     source = "Wang, Li & Li 2024"
+    shared = "mnist"
     profiles: ClassVar[Mapping[str, Spec]] = {
         "tiny": MnistSpec(
             seeds=2, images=60, epochs=4, row_epochs=4, records=2, tested=20, width=4, batch=20, ours_pixels=6, ours_rows=6, ours_seeds=2
