@@ -295,6 +295,8 @@ def test_a_rule_speaks_where_it_should_and_is_silent_elsewhere(rule):
 def test_a_radius_of_zero_is_said():
     from perdure.audits.advice import close_to_unstable
 
+    behind = {"layers": [{**ROW, "stability_radius": 0.001, "stable_map": True}]}
+    assert close_to_unstable(made(recurrence=behind)) is None
     said = close_to_unstable(made(recurrence={"layers": [{**ROW, "stability_radius": 0.0}]}))
     assert "does not fade" in said["text"]
 

@@ -203,7 +203,11 @@ def close_to_unstable(audit: Audit) -> Advice | None:
     found = audit.part("recurrence")
     if found is None:
         return None
-    layer = min(found["layers"], key=lambda row: row["stability_radius"])
+    # behind a stable map no nudge of the trained weights makes a mode grow, however near the circle it is
+    exposed = [row for row in found["layers"] if row["stability_radius"] == 0 or not row.get("stable_map")]
+    if not exposed:
+        return None
+    layer = min(exposed, key=lambda row: row["stability_radius"])
     radius, largest = layer["stability_radius"], layer["spectral_radius"]
     if radius >= FRAGILE:
         return None

@@ -15,11 +15,14 @@ from torch import nn
 from perdure.audits.context import Context, Way
 from perdure.audits.recall import reason
 from perdure.errors import ModelError
+from perdure.parametrizations.base import Parametrization
+from perdure.parametrizations.structures.base import Structure
 from perdure.stability.linearise import linearise
 from perdure.stability.radius import stability_radius
 
 LARGEST = 768  # states of a layer: the radius costs their cube
 MOST = 12  # layers
+OVERSHOT = -0.9  # real part of an eigenvalue of the step below which a faster mode would soon grow
 
 
 def recurrent_layers(module: nn.Module | None) -> list[tuple[str, nn.Module]]:
@@ -55,6 +58,18 @@ def recurrence(context: Context) -> list[Way]:
     return [Way(0.5 * len(layers[:MOST]), run)]
 
 
+def through_stable_maps(layer: nn.Module) -> bool:
+    """Whether every recurrent weight of a layer is trained through a map that gives fading modes for every value, as those of `perdure.nn` can be.
+
+    >>> from perdure.nn import ContinuousRNN, DiagonalSSM
+    >>> through_stable_maps(DiagonalSSM(1, 2)), through_stable_maps(ContinuousRNN(1, 2, structure="dense", parametrization="direct")), through_stable_maps(nn.RNN(1, 2))
+    (True, False, False)
+    """
+    structures = [part for part in layer.modules() if isinstance(part, Structure)]
+    maps = structures or [part for part in layer.modules() if isinstance(part, Parametrization)]
+    return bool(maps) and all(part.stable for part in maps)
+
+
 def layer_data(layer: nn.Module) -> dict[str, Any]:
     """Eigenvalues and what follows from them, of one layer.
 
@@ -75,6 +90,8 @@ def layer_data(layer: nn.Module) -> dict[str, Any]:
         "spectral_radius": largest,
         "time_constant": slowest,
         "stability_radius": stability_radius(point.jacobian, discrete=True),
+        # an Euler step throws fast modes past -1 whatever the map of their rates
+        "stable_map": through_stable_maps(layer) and float(point.eigenvalues.real.min()) > OVERSHOT,
         "equilibrium": point.status,
         "notes": list(point.notes),
     }
