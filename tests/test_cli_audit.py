@@ -1,11 +1,16 @@
 """`perdure audit` and `perdure compare`: files, exit codes, refusals before the work."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from perdure.cli import main
 
 MODELS = """
 import torch
@@ -29,7 +34,24 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *arguments):
-    return subprocess.run([sys.executable, "-m", "perdure", *arguments], capture_output=True, text=True, check=False, cwd=folder)
+    """The command in this process, from inside the folder: a process of its own would import torch anew each time."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["perdure", *arguments])
+        patch.setattr(sys, "path", [str(folder), *sys.path])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    for name in ("mine", "broken"):
+        sys.modules.pop(name, None)
+    return SimpleNamespace(returncode=int(stopped.value.code or 0), stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def test_as_a_process_of_its_own(folder):
+    command = [sys.executable, "-m", "perdure", "audit", "mine:leak", *QUICK, "--out", "process.html"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (folder / "process.html").is_file()
 
 
 def test_page_json_and_requirements_that_are_met(folder):

@@ -301,3 +301,11 @@ TORCH = [
 ]  # fmt: skip
 
 CASES = [*TORCH, *layers_of_perdure(), *TRANSFORMERS]
+
+QUICK = (
+    "BERT",
+    "GPT-2",
+    "Llama",
+    "Mamba",
+)  # of transformers: in every run of the tests; the others are slow, and longer checks go through them
+COMMON = [pytest.param(case, marks=pytest.mark.slow) if case.library and case.name not in QUICK else case for case in CASES]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import CASES
+from cases import CASES, COMMON
 from torch import nn
 
 from perdure.adapters import adapt, frozen, measure
@@ -119,7 +119,7 @@ def _in_place(call):
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # torch says so in single precision
 @pytest.mark.parametrize("measurement", MEASUREMENTS)
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", COMMON, ids=str)
 def test_the_model_is_left_as_it_was(case, measurement):
     model = prepared(case)
     call = case.adapt(model)

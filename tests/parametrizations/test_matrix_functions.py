@@ -51,7 +51,7 @@ def test_a_jordan_block():
         torch.testing.assert_close(set_raw(Dense(2, map_, dtype=torch.float64), V)(), want, rtol=1e-12, atol=1e-14), g
 
 
-@pytest.mark.parametrize("m", [1, 2, 5])
+@pytest.mark.parametrize("m", [1, 2, 4])
 def test_softplus_derivatives(m):
     V = gaussian(m, m, 1.5).requires_grad_(True)
     # two backward passes may round differently (where buffers lie in memory decides how LAPACK adds): 1e-12, far below what a wrong derivative makes

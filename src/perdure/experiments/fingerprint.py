@@ -79,9 +79,9 @@ def key_of(experiment: Experiment, job: Job, code: str, data: str) -> str:
 def code_fingerprint(experiment: Experiment) -> str:
     """What identifies the code that computes an experiment's rows: the package's version and a digest of sources; files are read once a process.
 
-    The sources are the file that defines its `compute` and all of perdure that this reaches: charts and claims of a subclass elsewhere may change, and rows stay.
+    The sources are the file of the class that defines its `compute` and all of perdure that this reaches: charts and claims of a subclass elsewhere may change, and rows stay.
     """
-    source = inspect.getsourcefile(type(experiment).compute)
+    source = inspect.getsourcefile(next(kind for kind in type(experiment).mro() if "compute" in vars(kind)))
     if source is None:  # typed at a prompt: nothing is known but the package
         return f"{perdure.__version__}+{_of(Path(__file__))}"
     return f"{perdure.__version__}+{_of(Path(source))}"
