@@ -22,12 +22,13 @@ def outcomes(name, table, profile="quick"):
     return [claim.outcome for claim in found.claims(table, found.profiles[profile])]
 
 
-def training(accuracy, loss, rows=None, ours=None, jitter=0.1):
+def training(accuracy, loss, rows=None, ours=None, along=None, jitter=0.1):
     """A table of runs with these final test numbers, the same for every seed but for a jitter shared by all maps and a small one of their own."""
     table = []
     given = [("paper", name, "pixels", accuracy[name], loss[name]) for name in MAPS]
     given += [("paper", name, "rows", rows[name], 1.0) for name in MAPS] if rows else []
     given += [("ours", "exp", which, value, 0.5) for which, value in (ours or {}).items()]
+    given += [("paper, read along", "exp", "pixels", along, 0.5)] if along else []
     for i, (model, name, presentation, final, end) in enumerate(given):
         for seed in range(3):
             own = jitter * ((seed + i) % 3 - 1) * (1 if i < 3 else -1)
@@ -62,6 +63,11 @@ def test_the_level_is_not_judged_after_fewer_epochs():
 @pytest.mark.parametrize(("reached", "outcome"), [(97.0, "agrees"), (50.0, "differs")])
 def test_our_layers_are_judged_against_the_best_map(reached, outcome):
     assert outcomes("table1", training(*PAPER, ours={"pixels": reached, "rows": reached}), "paper")[-2:] == [outcome] * 2
+
+
+@pytest.mark.parametrize(("along", "outcome"), [(60.0, "agrees"), (95.0, "differs")])
+def test_the_head_is_told_apart_from_the_layer(along, outcome):
+    assert outcomes("table1", training(*PAPER, ours={"pixels": 90.0}, along=along), "paper")[-2:] == ["agrees", outcome]
 
 
 @pytest.mark.parametrize(("rows", "outcome"), [(PAPER[0], "agrees"), (REVERSED[0], "differs")])

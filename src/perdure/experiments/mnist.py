@@ -39,7 +39,8 @@ class MnistSpec(Spec):
         row_epochs: of the same network reading a row of 28 pixels a step (Table 1).
         ours_pixels: steps of our layers reading pixel by pixel, chosen to take about as long as one run of the paper's network.
         ours_rows: steps of our layers reading row by row, likewise.
-        ours_seeds: repeats of our layers.
+        along: steps of the paper's network with the head of our layers, likewise.
+        ours_seeds: repeats of these three.
     """
 
     seeds: int = Field(default=3, ge=1)
@@ -52,8 +53,9 @@ class MnistSpec(Spec):
     dt: float = Field(default=0.1, gt=0)
     rate: float = Field(default=0.005, gt=0)
     batch: int = Field(default=128, ge=1)
-    ours_pixels: int = Field(default=9_000, ge=1)
+    ours_pixels: int = Field(default=10_000, ge=1)
     ours_rows: int = Field(default=7_000, ge=1)
+    along: int = Field(default=10_000, ge=1)
     ours_seeds: int = Field(default=3, ge=1)
 
     def steps(self, presentation: str = "pixels") -> int:
@@ -69,10 +71,21 @@ class MnistExperiment(Experiment):
     shared = "mnist"
     profiles: ClassVar[Mapping[str, Spec]] = {
         "tiny": MnistSpec(
-            seeds=2, images=60, epochs=4, row_epochs=4, records=2, tested=20, width=4, batch=20, ours_pixels=6, ours_rows=6, ours_seeds=2
+            seeds=2,
+            images=60,
+            epochs=4,
+            row_epochs=4,
+            records=2,
+            tested=20,
+            width=4,
+            batch=20,
+            ours_pixels=6,
+            ours_rows=6,
+            along=6,
+            ours_seeds=2,
         ),
-        "quick": MnistSpec(seeds=6, epochs=1, row_epochs=1, records=6, tested=1_000, ours_pixels=900, ours_rows=700),
-        "paper": MnistSpec(),
+        "quick": MnistSpec(seeds=6, epochs=1, row_epochs=1, records=6, tested=1_000, ours_pixels=1_000, ours_rows=700, along=1_000),
+        "paper": MnistSpec(seeds=6),
     }
 
     def jobs(self, spec: MnistSpec) -> list[Job]:
