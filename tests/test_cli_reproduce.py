@@ -209,6 +209,17 @@ def test_an_unknown_run_lists_what_there_is(perdure, typed):
     assert name in err or not typed.strip()
 
 
+def test_a_damaged_run_is_named_and_does_not_stop_the_page_of_its_store(perdure):
+    good, bad = stored("quick"), stored("tiny")
+    (bad.folder / "manifest.json").write_text("{", encoding="utf-8")
+    code, _, err = perdure("report", "out/runs")
+    assert code == 0
+    assert bad.folder.name in err
+    assert "left out" in err
+    assert f"Left out: the run {bad.folder.name}" in page("out/report")
+    assert good.folder.name not in err
+
+
 def test_report_of_an_empty_folder_or_of_no_store_says_so(perdure):
     Path("empty").mkdir()
     code, _, err = perdure("report", "empty")

@@ -76,13 +76,14 @@ def report(
     store: Store = STORE,
 ) -> None:
     """The page again from stored runs, without computing anything."""
-    from perdure.experiments.choose import choose
+    from perdure.experiments.choose import choose, damaged
     from perdure.experiments.store import open_run
     from perdure.report.files import writable_folder
     from perdure.report.reproduction import save
     from perdure.report.stored import facts, from_run, set_aside
 
     opened = [open_run(path) for path in choose(runs, store)]
+    left_out = damaged(runs)
     folder = writable_folder(out)
     with progress() as shown:
         shown.add_task("writing the page", total=None)
@@ -91,11 +92,14 @@ def report(
         command = " and ".join(
             f"perdure reproduce {_short([r.experiment for r in opened if r.profile == p])} --profile {p}" for p in profiles
         )
-        page = save(folder, chapters, facts(opened, command), set_aside(opened))
+        notices = (*set_aside(opened), *(f"Left out: {line}" for line in left_out))
+        page = save(folder, chapters, facts(opened, command), notices)
     typer.echo(_table(chapters))
     for chapter in chapters:
         if chapter.done < chapter.total:
             typer.echo(f"{chapter.name}: {chapter.done} of {chapter.total} jobs have rows; the page names the others")
+    for line in left_out:
+        typer.echo(f"perdure: left out: {line}", err=True)
     typer.echo(f"wrote {page}")
 
 

@@ -35,6 +35,12 @@ def choose(wanted: Sequence[str], store: str | Path) -> list[Path]:
     return [found[name] for name in sorted(found, key=lambda name: (order.get(name, len(order)), name))]
 
 
+def damaged(wanted: Sequence[str]) -> list[str]:
+    """What is wrong with runs that were left out of the stores among `wanted`, a line each."""
+    stores = [Path(typed) for typed in wanted if typed.strip() and Path(typed).is_dir() and not (Path(typed) / "manifest.json").is_file()]
+    return [f"the run {Path(s.folder).name}: {s.problem}" for store in stores for s in list_runs(store) if s.problem]
+
+
 def _fitting(typed: str, store: Path) -> list[tuple[Path, str]]:
     if not typed.strip():
         raise ArgumentError(
@@ -46,7 +52,7 @@ def _fitting(typed: str, store: Path) -> list[tuple[Path, str]]:
             summaries = [s for s in list_runs(path.parent) if Path(s.folder).name == path.resolve().name]
             return [(path, summaries[0].experiment if summaries else path.name)]
         latest: dict[str, tuple[Path, str]] = {}
-        for summary in list_runs(path):  # newest first
+        for summary in (s for s in list_runs(path) if not s.problem):  # newest first; `damaged` names the others
             latest.setdefault(summary.experiment, (Path(summary.folder), summary.experiment))
         if not latest:
             raise ArgumentError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from perdure.errors import PerdureError
 from perdure.experiments.base import Experiment, Job, Spec
 from perdure.experiments.fingerprint import digest, plain
 from perdure.report.files import write
+from perdure.report.provenance import machine
 
 FORMAT = 1
 FILE = "manifest.json"
@@ -55,7 +55,7 @@ def new(experiment: Experiment, profile: str, spec: Spec, jobs: Mapping[str, Job
         "data": data,
         "perdure": perdure.__version__,
         "versions": versions,
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": machine(),
         "seeds": sorted({job["seed"] for job in jobs.values() if isinstance(job.get("seed"), int)}, key=int),  # type: ignore[arg-type]
         "started": now(),
         "ended": None,

@@ -13,14 +13,30 @@ import numpy as np
 
 from perdure import functionals as F
 from perdure.stability.verdict import stable_approximation as exactly
-from perdure.training.verdict import Searched, judged, trained, usual_structure
+from perdure.training.verdict import RISING, Searched, judged, trained, usual_structure
 
 POWER, DT, HORIZON, THRESHOLD = 1.5, 0.1, 25.6, 0.1
 ACTIVATIONS = ("tanh", "hardtanh", "relu", "elu", "gelu", "silu", "softsign", "sigmoid", "softplus")
 MAPS = ("direct", "exp", "softplus", "inverse")
 GROUPS = ("recurrent", "input", "readout", "all")
 LINEAR_WIDTHS, WIDTHS = (4, 8, 16, 32, 64), (4, 8, 16)
+RISING_WIDTHS = (
+    8,
+    12,
+    16,
+    24,
+    32,
+)  # where a linear state takes a pair; the radius falls slowly there, so that more widths are needed to tell
 RADII = np.concatenate([[0.0], np.geomspace(1e-3, 2.0, 8)])
+
+
+def widths_of(activation: str) -> tuple[int, ...]:
+    """Of the networks that are judged.
+
+    >>> widths_of("tanh"), widths_of("relu")
+    ((4, 8, 16), (8, 12, 16, 24, 32))
+    """
+    return RISING_WIDTHS if activation in RISING else WIDTHS
 
 
 def cell(outcome: str, beta0: float | None) -> str:
@@ -35,9 +51,12 @@ def cell(outcome: str, beta0: float | None) -> str:
 
 
 def rows(
-    activations: Sequence[str] = ACTIVATIONS, maps: Sequence[str] = MAPS, widths: Sequence[int] = WIDTHS, groups: Sequence[str] = GROUPS
+    activations: Sequence[str] = ACTIVATIONS,
+    maps: Sequence[str] = MAPS,
+    widths: Sequence[int] | None = None,
+    groups: Sequence[str] = GROUPS,
 ):
-    """(activation, map, cells by group, E_m(0) at the largest width over the norm, seconds), one after the other."""
+    """(activation, map, cells by group, E_m(0) at the largest width over the norm, seconds), one after the other; `widths` None: `widths_of`."""
     target = F.polynomial(POWER)
     for name in maps:
         start = time.perf_counter()
@@ -54,12 +73,13 @@ def rows(
         for name in maps:
             start = time.perf_counter()
             structure = usual_structure(activation, name)
-            models, stops = trained(target, widths, activation, name, structure, DT, HORIZON, 0)
+            sizes = tuple(widths_of(activation) if widths is None else widths)
+            models, stops = trained(target, sizes, activation, name, structure, DT, HORIZON, 0)
             cells, nominal = {}, float("nan")
             for group in groups:
                 options = Searched(target, 1.0, RADII, THRESHOLD, group, name, 0, HORIZON, 1.0, 8)
                 verdict = judged(models, f"{structure} {activation} networks ({stops})", options)
-                curve = verdict.curves[max(widths)]
+                curve = verdict.curves[max(sizes)]
                 cells[group], nominal = cell(verdict.outcome, verdict.beta0), float(curve.raw[0] / curve.target_norm)
             yield activation, name, cells, nominal, time.perf_counter() - start
 

@@ -67,9 +67,7 @@ def facts(runs: Sequence[Any], command: str, here: Mapping[str, str] | None = No
         "Command": command,
         "Profile": _by_value({run.experiment: run.profile for run in runs}),
         "Computed with": _by_value({m["experiment"]: _listed(m["versions"], ("python", *PACKAGES)) for m in manifests}),
-        "Machine": "; ".join(f"{name}: {text}" for name, text in here.items())
-        if here
-        else _by_value({m["experiment"]: _machine(m["machine"]) for m in manifests}),
+        "Machine": _facts(here) if here else _by_value({m["experiment"]: _facts(m["machine"]) for m in manifests}),
         "Run": _sessions([session for m in manifests for session in m["sessions"]]),
         "Seeds, code and data": "By experiment in the table below. Each job holds its own seed, so rows do not depend on the order or the place of the "
         "work, and is stored under a digest of itself, of the code and of the data: a number belongs to one state of the code.",
@@ -118,8 +116,8 @@ def _listed(found: Mapping[str, str], order: Sequence[str]) -> str:
     return ", ".join(f"{name} {found[name]}" for name in order if name in found)
 
 
-def _machine(found: Mapping[str, Any]) -> str:
-    return f"{found.get('system', 'unknown system')} on {found.get('processor', 'an unknown processor')}, {found.get('cores', 'unknown')} processors"
+def _facts(found: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in found.items())
 
 
 def _sessions(sessions: Sequence[Mapping[str, Any]]) -> str:

@@ -41,11 +41,10 @@ def save(run: Any, spec: Any, skipped: Mapping[str, str]) -> list[Path]:
 def facts(run: Any) -> dict[str, str]:
     """Where the numbers come from."""
     manifest = run.manifest
-    machine = manifest["machine"]
     return {
         "Code": f"perdure {manifest['perdure']}, sources {manifest['code']}",
         "Versions": ", ".join(f"{name} {version}" for name, version in manifest["versions"].items()),
-        "Machine": f"{machine['system']}, {machine['processor']}, {machine['cores']} cores",
+        "Machine": "; ".join(f"{name}: {text}" for name, text in manifest["machine"].items()),
         "Seeds": ", ".join(map(str, manifest["seeds"])),
         "Time": f"{sum(run.job_seconds.values()):.1f} s of computing; last session ended {manifest['ended']}",
         "Numbers": "table.parquet and table.csv beside this page",
