@@ -257,8 +257,8 @@ def _y_axis(y):
 
 
 @pytest.mark.parametrize("y", [np.empty(0), np.array([np.nan, np.inf]), np.array([-1.0, 0.0]), np.array([2.0, 4.0])])
-def test_a_logarithmic_chart_of_nothing_or_little_is_drawn_with_plotlys_own_ticks(y):
-    assert "dtick" not in _y_axis(y)
+def test_a_logarithmic_chart_of_nothing_or_little_has_labels_between_powers(y):
+    assert _y_axis(y)["dtick"] == "D2"  # labels at 1, 2 and 5
 
 
 def test_a_logarithmic_chart_of_many_decades_has_whole_powers_at_its_ticks():

@@ -18,8 +18,9 @@ def specification(chart: Chart) -> dict[str, Any]:
     """Traces and layout for `Plotly.newPlot`, with light and dark colour of each trace in its `meta`; valid as strict JSON."""
     x_axis: dict[str, Any] = {"title": {"text": chart.x_label}, "type": "log" if chart.x_log else "linear"}
     y_axis: dict[str, Any] = {"title": {"text": chart.y_label}, "type": "log" if chart.y_log else "linear", "exponentformat": "power"}
-    if chart.y_log and (decades := _decades(chart)) > 1:  # within one decade whole powers alone may leave no label at all
-        y_axis["dtick"] = max(1, decades // 6)
+    if chart.y_log:  # within two decades whole powers alone may leave a single label
+        decades = _decades(chart)
+        y_axis["dtick"] = max(1, decades // 6) if decades > 2 else "D2"
     for axis, limits, log in ((x_axis, chart.x_range, chart.x_log), (y_axis, chart.y_range, chart.y_log)):
         if limits:
             axis["range"] = [math.log10(v) for v in limits] if log else list(limits)
