@@ -157,3 +157,11 @@ def test_two_equal_samples_at_the_top_of_a_swing():
     fit = fit_decay(t, np.tile(swing, 50) * np.repeat(0.8 ** np.arange(50), 8))
     assert fit.law == "exponential"
     assert fit.parameters["rate"] == pytest.approx(-np.log(0.8) / 8, rel=1e-3)
+
+
+@pytest.mark.parametrize("rate", [3e-4, 1e-4, 1e-6])
+def test_a_fall_too_slow_for_the_record_is_not_called_persistent(rate):
+    t = np.arange(100.0)
+    fit = fit_decay(t, np.exp(-rate * t))
+    assert fit.law == "undecided"
+    assert "longer horizon" in fit.reason

@@ -20,6 +20,7 @@ LEAST_POINTS = 8
 LEAST_DROP = math.log(10.0)
 EDGE = 1e-3  # of the range of a parameter
 ABSURD = math.log(100.0)  # amplitude of a stretched law over the peak seen: the law holds nowhere near its own beginning
+SETTLING = 0.35  # of the fall in the second quarter of the record: a memory that still falls so fast in the last has not settled
 RISE = 0.3  # nats from one end of the window to the other: more than noise makes
 
 
@@ -33,7 +34,7 @@ def fit_decay(
     * exponential: A t^k e^{-r t}, k = 0..max_order (k > 0 from repeated poles and Jordan blocks: still exponential in the tail);
     * polynomial: A (1 + t/s)^{-p};
     * stretched: A exp(-(t/tau)^g), 0.15 <= g <= 0.85;
-    * persistent: c + A e^{-r t} with c > 0;
+    * persistent: c + A e^{-r t} with c > 0, and the fall slowing down: a memory that falls as fast at the end as before is undecided, however little it falls;
     * finite: nothing is left after a lag, or a fall that speeds up all the way (a pulse at a delay).
 
     Samples below the noise floor are not memory: they enter only as "at most this" (a censored likelihood), so a law that still predicts
@@ -98,6 +99,11 @@ def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
     law, reason = _verdict(chosen, best_law, weights, sample, factor, threshold, curve.peak)
     if law == "finite" and curve.stop < 3 and curve.values[curve.stop :].any():  # a fast decay into noise looks the same
         law, reason = "undecided", f"only {curve.stop} points above the noise floor: sample more finely"
+    if law == "persistent" and _still_falling(sample, curve.floor, fits):
+        law, reason = (
+            "undecided",
+            "the memory is still falling at the end: a level that persists and a slow decay look alike there (measure a longer horizon)",
+        )
     lag = chosen.family.lag if isinstance(chosen.family, Finite) else None
     return DecayFit(
         law=law,
@@ -115,6 +121,16 @@ def _decide(curve: Curve, threshold: float, max_order: int) -> DecayFit:
         theta=chosen.theta,
         oscillates=curve.oscillates,
     )
+
+
+def _still_falling(sample: Sample, floor: float, fits: list[Fit]) -> bool:
+    """Whether the memory falls in the last quarter of the window by a good part of what it falls in the second, and by more than its scatter.
+
+    A level that is approached at a rate of 3 / T, the slowest that the persistent law takes, gives e^-1.5 = 0.22; a straight line 1.
+    """
+    q = np.exp(np.interp(np.linspace(sample.t[0], sample.t[-1], 5), sample.t, sample.y))
+    scatter = min(float(np.std(fit.residual * np.sqrt(sample.v))) for fit in fits)
+    return bool(q[3] - q[4] > max(SETTLING * (q[1] - q[2]), 4 * floor, 4 * scatter * q[3]))
 
 
 def _smooth(sample: Sample, max_order: int) -> list[Family]:
