@@ -68,6 +68,7 @@ def test_sst2_has_its_known_counts(reviews):
     assert reviews.train[0].startswith("a stirring , funny and finally transporting re imagining of beauty and the beast")
 
 
+@pytest.mark.slow
 def test_a_short_training_tells_praise_from_blame(reviews):
     recipe = Recipe(1, 6920, 1821, 40, 8000, 32, 32, 2, 64, 4e-3)
     with isolated(0):

@@ -23,6 +23,7 @@ Scalar = str | int | float | bool | None
 Job = Mapping[str, Scalar]
 Row = Mapping[str, Scalar]
 Outcome = Literal["agrees", "differs", "could not be tested"]
+Whose = Literal["paper", "ours"]
 
 
 class Spec(BaseModel):
@@ -46,14 +47,16 @@ class Data:
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement of the paper beside what was measured here.
+    """One statement of the paper, or a further one of ours, beside what was measured here.
 
     Attributes:
         statement: what is claimed, in one sentence.
         paper: the paper's value or shape.
         ours: the measured numbers, as text.
         outcome: "agrees", "differs" or "could not be tested".
-        why: the reason for the outcome: what decides it, and what was done otherwise than in the paper.
+        why: what was done otherwise than in the paper, and what a reader must know of the outcome.
+        rule: what decides the outcome, where `why` does not say it.
+        whose: "paper", or "ours" for what the paper does not claim; counted apart.
     """
 
     statement: str
@@ -61,6 +64,8 @@ class Claim:
     ours: str
     outcome: Outcome
     why: str
+    rule: str = ""
+    whose: Whose = "paper"
 
 
 class Experiment(ABC):

@@ -61,6 +61,11 @@ def rows_of(curve: PerturbationCurve, kept: float, **more: Any) -> list[Row]:
     ]
 
 
+def kept(curve: PerturbationCurve, level: float) -> float:
+    """r_m read off a curve: infinity where its last radius does not reach the level, so that r_m lies beyond the grid."""
+    return math.inf if curve.error[-1] <= level else curve.radius_below(level)
+
+
 def by_width(table: Any, column: str) -> dict[int, float]:
     """A quantity of the whole curve, by width; the median over seeds where there are several."""
     return {int(m): float(value) for m, value in table.groupby("width")[column].median().items()}
@@ -150,6 +155,7 @@ def decide(kept: Mapping[int, float], nominal: Mapping[int, float]) -> Decision:
 
     * unstable: r_m shrinks (a loss of more than 10 % a doubling of the width with 95 % confidence, or an octave and more at every step), or falls to 0;
     * not approximated: E_m(0) does not fall below 1 % and does not shrink with the width;
+    * an r_m beyond the grid (infinity) takes no part in the trend;
     * stable: r_m survives (less than that with 95 % confidence, or each of the last two steps loses less than 3.5 % a doubling) and E_m(0) falls;
     * undecided: else.
 
@@ -159,28 +165,48 @@ def decide(kept: Mapping[int, float], nominal: Mapping[int, float]) -> Decision:
     """
     widths = sorted(kept)
     radii, errors = [kept[m] for m in widths], [nominal[m] for m in widths]
-    words = f"{numbers('r', kept)}; {numbers('E(0)', nominal)} of the norm"
+    words = f"{numbers('r', kept, 'beyond the grid')}; {numbers('E(0)', nominal)} of the norm"
     if len(widths) < 3:
         return Decision("undecided", f"{words}; {len(widths)} widths show no trend")
-    trend = fit(widths, radii)
+    inside = [m for m in widths if math.isfinite(kept[m])]
+    trend = fit(inside, [kept[m] for m in inside])
     if trend is not None:
         words += f"; r: {trend}"
     if radii[-1] == 0 and radii[0] > 0:
         return Decision("unstable", f"{words}; r falls to 0")
+    error = fit(widths, [max(value, 1e-300) for value in errors]) if all(map(math.isfinite, errors)) else None
+    falls = errors[-1] <= NEGLIGIBLE or (error is not None and error.direction == "shrinks")
+    if trend is not None and trend.direction == "shrinks":
+        return Decision("unstable", words)
+    if all(map(math.isfinite, errors)) and not falls:
+        return Decision("not approximated", f"{words}; E(0) does not fall")
     if trend is None or not all(map(math.isfinite, errors)):
         return Decision("undecided", f"{words}; no trend of r")
-    error = fit(widths, [max(value, 1e-300) for value in errors])
-    falls = errors[-1] <= NEGLIGIBLE or (error is not None and error.direction == "shrinks")
-    if trend.direction == "shrinks":
-        return Decision("unstable", words)
-    if not falls:
-        return Decision("not approximated", f"{words}; E(0) does not fall")
     return Decision("stable" if trend.direction == "survives" else "undecided", words)
 
 
+def alike(kept: Mapping[int, float], end: float, factor: float = 2.0) -> bool:
+    """Whether the r_m of all widths lie within a factor of one another, those beyond the grid taken to be at its end.
+
+    >>> alike({4: 0.3, 8: 0.5}, 1.0), alike({4: 0.3, 8: float("inf")}, 1.0), alike({4: float("inf"), 8: float("inf")}, 1.0)
+    (True, False, True)
+    """
+    found = [min(value, end) for value in kept.values()]
+    return min(found) > 0 and max(found) <= factor * min(found)
+
+
+def edges(table: Any) -> str:
+    """From which radius on the error is infinite, by width, as text."""
+    found = by_width(table, "divergence_radius")
+    if not any(map(math.isfinite, found.values())):
+        return "no error is infinite"
+    return f"infinite from {numbers('β', found, 'never')} on"
+
+
 RULE = (
-    f"r_m is the radius up to which a nudge adds less than {THRESHOLD:g} of the target's norm to the error without one. Unstable where r_m loses more than "
-    f"{1 - 2**-LOSS:.0%} a doubling of the width beyond doubt (95 %), or half at every step; stable where it loses less and E_m(0) falls; else undecided."
+    f"r_m is the radius up to which a nudge adds less than {THRESHOLD:g} of the target's norm to the error without one. Where r_m has settled (each of the last two "
+    f"steps loses less than 3.5% a doubling of the width) it survives, whatever the fitted slope; else it survives where it loses less than {1 - 2**-LOSS:.0%} a doubling beyond "
+    "doubt (95 %), and shrinks where it loses more, or half at every step. Unstable: r_m shrinks; stable: it survives and E_m(0) falls; else undecided."
 )
 
 
@@ -195,13 +221,16 @@ def outcome_of(found: str, claimed: str) -> Outcome:
     return "agrees" if found == claimed else "differs"
 
 
-def numbers(name: str, values: Mapping[int, float]) -> str:
+def numbers(name: str, values: Mapping[int, float], infinite: str = "inf") -> str:
     """Numbers by width, as text.
 
-    >>> numbers("r", {4: 0.25, 8: 1e-9})
-    'r = 0.25 (m = 4), 1e-09 (8)'
+    >>> numbers("r", {4: 0.25, 8: 1e-9}), numbers("r", {4: float("inf")}, "never")
+    ('r = 0.25 (m = 4), 1e-09 (8)', 'r = never (m = 4)')
     """
-    parts = [f"{value:.2g} ({'m = ' if i == 0 else ''}{m})" for i, (m, value) in enumerate(sorted(values.items()))]
+    parts = [
+        f"{infinite if math.isinf(value) else f'{value:.2g}'} ({'m = ' if i == 0 else ''}{m})"
+        for i, (m, value) in enumerate(sorted(values.items()))
+    ]
     return f"{name} = {', '.join(parts)}"
 
 

@@ -45,7 +45,6 @@ class Fig1a(LinearFigure):
         exact = curves.chosen(table, method=EXACT)
         gap, count = curves.spread(exact)
         sampled, _ = curves.spread(curves.chosen(table, method=PUBLISHED))
-        edge = curves.by_width(exact, "divergence_radius")
         together: Outcome = "could not be tested" if count < 2 else "agrees" if gap <= TOGETHER else "differs"
         decision = curves.decide(curves.by_width(exact, "kept"), curves.by_width(exact, "nominal"))
         slopes = _slopes(exact)
@@ -56,15 +55,18 @@ class Fig1a(LinearFigure):
                 "On exponential memory the curves E_m(β) of all widths lie on one another.",
                 "curves of m = 2 to 14 coincide",
                 f"largest difference between widths over the {count} radii with a finite error: {100 * gap:.2g} % (supremum), {100 * sampled:.2g} % "
-                f"({spec.samples} samples); infinite from {curves.numbers('β', edge)} on",
+                f"({spec.samples} samples); {curves.edges(exact)}",
                 together,
-                f"Agrees where the suprema differ by at most {TOGETHER:.0%}. Samples are drawn for each width anew, so that theirs differ by chance.",
+                "Every sum is the target itself, m copies of its one mode, and the worst nudge moves all copies alike: the suprema coincide by construction. Samples move the copies "
+                "one by one and are drawn for each width anew; the more copies, the nearer a random nudge is to its mean.",
+                f"Agrees where the suprema differ by at most {TOGETHER:.0%}.",
             ),
             Claim(
                 "E(β) = limsup E_m(β) is continuous at 0 and E(0) = 0: exponential memory is stably approximated.",
                 "curves tend to 0 with β, alike for all m",
                 f"{decision.words}; E_m(β) / β at the least radius, over the norm: {curves.numbers('slope', slopes)}",
                 "agrees" if continuous else "could not be tested" if decision.outcome == "undecided" else "differs",
+                "Exact, infinite horizon.",
                 f"{curves.RULE} Besides, the slope at 0 is to stay below {STEEP:g} times 1 / rate at every width.",
             ),
         ]
@@ -129,15 +131,17 @@ class Fig1b(LinearFigure):
                 "the larger m, the earlier the curve rises",
                 f"{decision.words}; divergence radius like e^(-a √m), a = {trend.a:.2f} ± {2 * trend.a_error:.2f}",
                 "agrees" if falls else "differs" if decision.outcome == "stable" else "could not be tested",
-                f"{curves.RULE} Besides, a is to be above 0 by two standard errors. Exact, infinite horizon.",
+                "Exact, infinite horizon.",
+                f"{curves.RULE} Besides, a is to be above 0 by two standard errors.",
             ),
             Claim(
                 "The published protocol (radii from 5e-4, random perturbations) shows it.",
                 "curves of larger m rise at smaller β",
                 f"least radius at which one of {spec.samples} samples is infinite: {curves.numbers('β', blown)}; exact: {curves.numbers('β', edge)}",
                 _shown(blown, edge, spec.smallest),
+                "With near-optimal sums all widths from 4 on have already failed at the least radius, so that among these the protocol shows no order.",
                 "Agrees where the sampled curves blow up at radii that do not grow with the width, and at the least radius wherever the exact one lies below it; "
-                "differs where one survives there. With near-optimal sums all widths from 4 on have already failed at the least radius.",
+                "differs where one survives there.",
             ),
         ]
 

@@ -132,12 +132,13 @@ class Fig11a(Experiment):
         )
         return [
             Claim(
-                "tanh networks without decaying memory exist: random ones do not forget in general.",
+                "tanh networks without decaying memory exist, among random ones too.",
                 "memories that do not tend to 0",
                 f"{int(keeps.sum())} of {len(each)} networks keep at least {LEFT:.0%} of their peak over the last quarter of the time ({shares}); of the {int(hurwitz.sum())} with Hurwitz "
                 f"W {int((keeps & hurwitz).sum())} do",
                 "agrees" if bool(keeps.any()) else "differs",
-                f"Agrees where one network keeps {LEFT:.0%}: M is a lower bound, so what stays is there. Differs where none does. Horizon {spec.horizon:g}, |x| ≤ {spec.bound:g}.",
+                f"Horizon {spec.horizon:g}, |x| ≤ {spec.bound:g}.",
+                f"Agrees where one network keeps {LEFT:.0%}: M is a lower bound, so what stays is there. Differs where none does.",
             )
         ]
 
@@ -283,9 +284,9 @@ class Fig11b(Experiment):
                   f"|dh/dt| reaches {float(np.maximum(curves.chosen(table, start=1.0)['slope1'].abs(), curves.chosen(table, start=1.0)['slope2'].abs()).max()):.3g} in every period on "
                   f"the orbit; over the last of {spec.periods:g} periods {', '.join(f'{v:.2g} from {s:g} times its height' for s, v in beside.items())}",
                   "agrees" if closes and (not outside or min(outside) >= LEFT) else "differs", f"Agrees where the orbit closes and inputs beyond it keep at least {LEFT:g}."),
-            Claim("Ours, not the paper's: other inputs end in that orbit too (it is stable).", "the figure shows one trajectory",
+            Claim("Other inputs end in that orbit too (it is stable).", "the figure shows one trajectory",
                   f"Floquet multiplier {orbit['multiplier']:.4g} (by Liouville's formula {orbit['liouville']:.4g})",
                   "differs" if unstable else "agrees",
                   f"Above 1 it is unstable. Inputs below it fade ({', '.join(f'{v:.1g}' for v in inside) or 'not followed'}): the memory M_B decays for small B; those "
-                  "above leave it outwards, with ever longer rounds."),
+                  "above leave it outwards, with ever longer rounds.", whose="ours"),
         ]  # fmt: skip

@@ -19,6 +19,10 @@ class Fig7a(NetworkFigure):
     activation = "relu"
     map = "direct"
     claimed = "unstable"
+    known = (
+        "The contrast to softplus does not appear here: with its basis moved too, softplus loses as much a doubling (Fig. 7b). Both losses get smaller with the width, and "
+        "the radius of infinite error hardly shrinks: wider networks may settle."
+    )
 
 
 class Fig7b(NetworkFigure):
@@ -31,4 +35,5 @@ class Fig7b(NetworkFigure):
     activation = "relu"
     map = "softplus"
     claimed = "stable"
+    known = "What fails is the basis of the symmetric W, which moves with the rest: with the eigenvalues alone the radius survives."
     ways = (SUP, EIGENVALUES, PUBLISHED)

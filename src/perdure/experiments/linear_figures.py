@@ -97,7 +97,7 @@ class LinearFigure(Experiment):
             curve = perturbation_error(
                 model, target, radii, groups="recurrent", method="sample", parametrization=str(job["map"]), perturbations=int(job["samples"] or 1), seed=seed
             )  # fmt: skip
-            kept = curve.radius_below(level)
+            kept = curves.kept(curve, level)
         else:
             groups = "recurrent" if job["method"] == EXACT else "all"
             found = judge("", {m: model}, Options(target, size, radii, level, groups, str(job["map"]), seed))

@@ -42,11 +42,20 @@ def counts(claims: Iterable[Claim]) -> dict[Outcome, int]:
 
 
 def headline(chapters: Iterable[Chapter]) -> str:
-    """The counts as a sentence."""
-    found = counts(line.claim for line in summary(chapters))
-    total = sum(found.values())
-    agree, differ, untested = found.values()
-    return f"{total} claim{'s' * (total != 1)}: {agree} agree{'s' * (agree == 1)}, {differ} differ{'s' * (differ == 1)}, {untested} could not be tested."
+    """The counts as a sentence, and those of our own statements as another."""
+    claims = [line.claim for line in summary(chapters)]
+    total, (agree, differ, untested) = len(papers(claims)), counts(papers(claims)).values()
+    text = f"{total} claim{'s' * (total != 1)}: {agree} agree{'s' * (agree == 1)}, {differ} differ{'s' * (differ == 1)}, {untested} could not be tested."
+    ours = [claim for claim in claims if claim.whose == "ours"]
+    if ours:
+        agree, differ, untested = counts(ours).values()
+        text += f" Of {len(ours)} further statement{'s' * (len(ours) != 1)} of ours {agree} hold{'s' * (agree == 1)}, {differ} do{'es' * (differ == 1)} not, {untested} could not be tested."
+    return text
+
+
+def papers(claims: Iterable[Claim]) -> list[Claim]:
+    """Those of the paper."""
+    return [claim for claim in claims if claim.whose == "paper"]
 
 
 def label(name: str) -> str:

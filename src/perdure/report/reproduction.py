@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.report.chapter import Chapter
-from perdure.report.claims import SYMBOLS, brief, counts, headline, label, summary
+from perdure.report.claims import SYMBOLS, brief, counts, headline, label, papers, summary
 from perdure.report.files import write
 from perdure.report.interactive import specification
 from perdure.report.page import fill
@@ -82,7 +82,7 @@ def html(
         lead=LEAD,
         chapters=chapters,
         lines=lines,
-        counts=counts(line.claim for line in lines),
+        counts=counts(papers(line.claim for line in lines)),
         headline=headline(chapters),
         symbols=SYMBOLS,
         warnings=warnings,

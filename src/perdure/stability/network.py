@@ -64,11 +64,13 @@ class Network:
         rates: (K,) with Im >= 0; pair: (K,) whether a mode is a conjugate pair; v, omega, u, c as above (float64 or complex128 tensors).
     """
 
-    def __init__(self, model: ExponentialSum, parametrization: Parametrization, groups: tuple[str, ...]) -> None:
+    def __init__(self, model: ExponentialSum, parametrization: Parametrization, groups: tuple[str, ...], fold: bool = True) -> None:
         rates, weights = model.modes()
         silent = np.linalg.norm(weights, axis=1) == 0
         if groups == ("recurrent",) and not silent.all():  # what is not read out changes nothing, decaying or not
-            rates, weights = folded(rates[~silent], weights[~silent])
+            rates, weights = rates[~silent], weights[~silent]
+            if fold:  # modes of one rate move together in a worst case; random ones move each by itself
+                rates, weights = folded(rates, weights)
         self.groups, self.map = groups, parametrization
         self.pair = torch.as_tensor(rates.imag > 0)
         self.is_complex = bool(self.pair.any())
@@ -183,11 +185,12 @@ class Network:
         alpha = (-self.map(torch.stack([self.v - r, self.v + r]))).detach().amin(0).clamp_min(1e-290)
         return [(float(w) + r, 45.0 / float(a)) for w, a, pair in zip(self.omega, alpha, self.pair, strict=True) if bool(pair)]
 
-    def divergence_radius(self) -> float:
-        """The least beta at which a perturbed mode that is excited and read out no longer decays: inf for stable maps."""
-        if "recurrent" not in self.groups or self.map.stable:
+    def divergence_radius(self, groups: tuple[str, ...] | None = None) -> float:
+        """The least beta at which a perturbed mode that is excited and read out no longer decays, for these groups or its own: inf for stable maps."""
+        groups = self.groups if groups is None else groups
+        if "recurrent" not in groups or self.map.stable:
             return float("inf")
-        counts = torch.as_tensor(self.excited) | ("readout" in self.groups or "input" in self.groups)
+        counts = torch.as_tensor(self.excited) | ("readout" in groups or "input" in groups)
         if not bool(counts.any()):
             return float("inf")
         v = self.v[counts]
