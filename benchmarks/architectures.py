@@ -144,9 +144,8 @@ def row(name, model, error):
             shown = "none" if law is None else law["law"] if law["law"] != "undecided" else f"undecided ({law['best_law']})"
             cells += [said(curve["readings"]["half_life"]), said(curve["readings"]["horizon_1"]), shown]
     forgetting = found.part("forgetting")
-    cells.append("–" if forgetting is None else {True: "yes", False: "no", None: "undecided"}[forgetting["forgets"]])
-    gap = forgetting["curve"]["values"] if forgetting else [0.0]
-    cells.append(f"{gap[-1] / max(max(gap), 1e-300):.1g}")
+    cells.append("–" if forgetting is None else {"forgets": "yes", "does not forget": "no"}.get(forgetting["forgets"], "undecided"))
+    cells.append("–" if forgetting is None else f"{forgetting['worst'][-1]:.1g}")
     lengths = found.part("lengths")
     cells.append("–" if lengths is None else f"{lengths['rows'][-1]['left']:.1g}")
     return cells

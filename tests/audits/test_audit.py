@@ -21,7 +21,13 @@ from perdure.audits.result import Audit
 sys.path.insert(0, str(Path(__file__).parents[1] / "adapters"))
 from cases import CASES, COMMON
 
-CHEAP = {"horizon": 16, "lengths": (1,), "budget": 600.0, "probes": ("jacobian",), "parts": ("properties", "reach", "storage", "fragility")}
+CHEAP = {
+    "horizon": 16,
+    "lengths": (1,),
+    "budget": 600.0,
+    "probes": ("jacobian",),
+    "parts": ("properties", "reach", "precision", "sensitivity"),
+}
 
 
 class Leak(nn.Module):
@@ -178,7 +184,7 @@ def test_readings_want_a_share(leak):
             leak.reading(level)
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", "not json", '{"format": 1, "parts": 3}', '{"format": 99}'])
+@pytest.mark.parametrize("text", ["{}", "[1]", "not json", '{"format": 2, "parts": 3}', '{"format": 1, "parts": {}}', '{"format": 99}'])
 def test_what_is_no_audit_is_refused(tmp_path, text):
     path = tmp_path / "a.json"
     path.write_text(text)

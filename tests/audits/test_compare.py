@@ -1,5 +1,7 @@
 """Comparisons: the same numbers as the audits, side by side."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -65,7 +67,12 @@ def test_settings_that_differ_are_named(pair):
 
 def test_results_are_written(pair, tmp_path):
     found = compare(*pair)
-    assert found.save(tmp_path / "c.html").read_text().startswith("<!doctype html>")
+    text = found.save(tmp_path / "c.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    names = re.findall(r'"name": "(plot-[a-z-]+)"', text)
+    assert names
+    assert text.count('<noscript><img src="data:image/png;base64,') == len(names)
+    assert "<img" not in page(found)
     assert '"names"' in found.to_json(tmp_path / "c.json").read_text()
 
 
@@ -82,9 +89,9 @@ def test_refusals(pair, tmp_path):
 
 def test_the_page_shows_what_fewer_bits_do():
     torch.manual_seed(0)
-    options = {"horizon": 32, "parts": ("properties", "memory", "storage"), "probes": ("impulse",)}
+    options = {"horizon": 32, "parts": ("properties", "memory", "precision"), "probes": ("impulse",)}
     found = compare(torch.nn.GRU(1, 4), torch.nn.RNN(1, 4), names=("gru", "rnn"), **options)
-    rows = found.audits[1].part("storage")["rows"]
+    rows = found.audits[1].part("precision")["rows"]
     text = page(found)
-    assert "Weights in fewer bits" in text
-    assert f"<td>{number(next(row['output'] for row in rows if row['format'] == 'int8'))}</td>" in " ".join(text.split())
+    assert ">Precision<" in text
+    assert f"<td>{number(next(row['error'] for row in rows if row['format'] == 'int8'))}</td>" in " ".join(text.split())

@@ -105,3 +105,12 @@ def test_a_small_budget_reduces_or_drops_and_says_so():
     tiny = audit(Slow(), horizon=64, budget=0.5, parts=("memory",))
     assert tiny.parts["memory"].status == "not measured"
     assert "over budget" in tiny.parts["memory"].reason
+
+
+def test_every_measure_keeps_to_a_small_budget():
+    parts = ("properties", "forgetting", "reach", "precision", "sensitivity")
+    found = audit(Slow(), horizon=64, budget=5.0, parts=parts)
+    assert found.provenance["seconds"] < 10.0
+    for name in parts:
+        assert found.parts[name].status == "measured" or found.parts[name].reason
+    assert any(found.parts[name].status == "reduced" for name in parts)

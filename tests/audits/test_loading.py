@@ -48,6 +48,26 @@ def test_a_name_gives_the_model(package):
     assert load_object(f"{package}:MODEL") is load_object(f"{package}:MODEL")
 
 
+def test_a_module_in_the_current_folder_is_found_and_the_path_is_as_it_was(tmp_path, monkeypatch):
+    (tmp_path / "in_this_folder.py").write_text(
+        "import torch\ndef build():\n    from beside_it import SIZE\n    return torch.nn.Linear(1, SIZE)\n"
+    )
+    (tmp_path / "beside_it.py").write_text("SIZE = 7\n")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    before = list(sys.path)
+    with pytest.raises(ArgumentError, match="current folder"):
+        load_object("in_this_folder:build")
+    monkeypatch.chdir(tmp_path)
+    try:
+        assert load_object("in_this_folder:build").out_features == 7
+        with pytest.raises(ArgumentError, match="something that in_this_folder defines"):
+            load_object("in_this_folder:built")
+    finally:
+        for name in ("in_this_folder", "beside_it"):
+            sys.modules.pop(name, None)
+    assert sys.path == before
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

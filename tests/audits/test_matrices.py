@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from perdure.adapters import adapt
-from perdure.audits.matrices import recurrent_matrices
+from perdure.audits.matrices import recurrent_matrices, sizes
 from perdure.errors import ArgumentError
 from perdure.nn import ContinuousRNN, DiagonalSSM
 
@@ -130,6 +130,9 @@ def test_unstable_large_and_late():
     (m,) = recurrent_matrices(nn.GRU(1, 5), largest=4).matrices
     assert m.stability_radius is None
     assert "left out" in m.notes[-1]
+    (m,) = recurrent_matrices(layer, largest=1).matrices
+    assert m.stability_radius == 0.0  # unstable as it is: nothing has to be computed
+    assert m.growth is None
     found = recurrent_matrices(nn.GRU(1, 3, num_layers=3), seconds=1e-9)
     assert set(found.left_out) == {"GRU.l0", "GRU.l1", "GRU.l2"}
     assert len(found.notes) == 3
@@ -149,3 +152,22 @@ def test_plain_results_and_an_untouched_model():
 def test_bad_arguments(options, message):
     with pytest.raises(ArgumentError, match=message):
         recurrent_matrices(nn.GRU(1, 1), **options)
+
+
+def test_weights_behind_stable_maps_are_known():
+    exposed = ContinuousRNN(1, 2, structure="dense", parametrization="direct")
+    for model, stable in ((DiagonalSSM(1, 2), True), (Holder(A_log=[[0.0]]), True), (nn.GRU(1, 2), False), (exposed, False)):
+        assert [m.stable_map for m in recurrent_matrices(model).matrices] == [stable]
+
+
+def test_a_layer_that_comes_to_no_rest_is_shown_and_does_not_count():
+    layer = nn.RNN(1, 2, bias=False)
+    drift = nn.RNN(1, 1, nonlinearity="relu")
+    for p, value in ((drift.weight_hh_l0, [[1.0]]), (drift.bias_hh_l0, [1.0]), (drift.bias_ih_l0, [0.0])):
+        set_weight(p, value)  # h' = h + 1
+    set_weight(layer.weight_hh_l0, [[0.5, 0.0], [0.0, 0.2]])
+    found = recurrent_matrices(nn.ModuleList([layer, drift]))
+    assert found.stability_radius == pytest.approx(0.5)
+    assert all(m.counts for m in found.matrices)
+    assert list(found.left_out) == ["1.l0"]
+    assert sizes(nn.LSTM(1, 4, num_layers=2)) == {"LSTM.l0": 8, "LSTM.l1": 8}

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +63,36 @@ def test_a_lower_bound_meets_what_it_can_and_decides_nothing_else(slow):
         outcome = requirement(text).check(slow)
         assert not outcome.met
         assert "measure a longer horizon" in outcome.found
+
+
+def test_a_law_carried_beyond_eight_times_what_was_measured_decides_nothing():
+    """(1 + t)^-1.5: 1e-3 is left after 99, 1e-4 after 463, 1e-5 after 2153, and 200 are measured."""
+    found = audit(functionals.polynomial(power=1.5), horizon=201, parts=("memory",))
+    assert found.law == "polynomial"
+    assert [found.reading(level).status for level in (1e-3, 1e-4, 1e-5)] == ["exact", "extrapolated", "far"]
+    assert found.horizon_at(1e-4) == pytest.approx(1e4 ** (2 / 3) - 1, rel=0.01)
+    assert str(found.reading(1e-5)) == "≥ 1600"
+    assert requirement("horizon(1e-4) >= 450").check(found).met
+    assert requirement("horizon(1e-5) >= 1600").check(found).met
+    for text in ("horizon(1e-5) >= 1601", "horizon(1e-5) <= 20000", "horizon(1e-5) == 1600"):
+        assert not requirement(text).check(found).met
+
+
+def test_a_memory_that_persists_counts_up_to_eight_times_what_was_measured():
+    class Sum(torch.nn.Module):
+        input_size = 1
+
+        def forward(self, x):
+            return x.cumsum(1)
+
+    found = audit(Sum(), horizon=101, parts=("memory",))
+    assert found.law == "persistent"
+    assert found.half_life == math.inf
+    assert requirement("half_life >= 800").check(found).met
+    outcome = requirement("half_life >= 801").check(found)
+    assert not outcome.met
+    assert "never by the law, of which 800 are counted" in outcome.found
+    assert not requirement("half_life < 1e9").check(found).met
 
 
 def test_what_was_not_measured_is_not_met(slow):

@@ -125,9 +125,9 @@ def test_layers_are_groups_and_what_is_beside_them_too():
 
 def test_the_budget_is_kept_and_what_is_left_out_is_said():
     model = nn.LSTM(8, 64, num_layers=3, batch_first=True)
-    begun = time.monotonic()
+    begun = time.process_time()
     found = sensitivity(model, horizon=256, seconds=1e-3)
-    assert time.monotonic() - begun < 15
+    assert time.process_time() - begun < 15
     assert found.left_out
     assert all("no time was left" in row.method for row in found.rows if row.group in found.left_out)
     assert math.isnan(next(row.error for row in found.rows if row.group in found.left_out))

@@ -198,3 +198,17 @@ def test_a_share_is_below_one():
     for share in (0.0, 1.0):
         with pytest.raises(ArgumentError, match="share"):
             found.reach(share)
+
+
+def test_a_model_that_works_in_single_precision_inside_has_its_noise():
+    W, U, c = linear_model(3, 2)
+    exact, inside = Linear(W, U, c), Linear(W, U, c)
+    rough = influence(lambda x: inside(x.float()).to(x), horizon=24, lags="all", input_size=2, causal=True)
+    fine = influence(exact, horizon=24, lags="all", causal=True)
+    assert fine.noise_floor[-1] < 1e-8
+    assert 1e-6 < rough.noise_floor[-1] < 0.1
+    assert np.abs(rough.rms[-1] - fine.rms[-1]).max() < rough.noise_floor[-1]
+    hidden = influence(
+        lambda x: (inside(x.float()) * 1.0).to(x) * np.pi + 0.1 * x.sum(2, keepdim=True), horizon=24, lags="all", input_size=2, causal=True
+    )
+    assert 1e-6 < hidden.noise_floor[-1] < 0.1  # no output is a number of single precision, and yet

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from perdure.audits.reading import FAR
 from perdure.audits.result import Audit
 from perdure.audits.words import number, percent
 from perdure.errors import PerdureError
@@ -75,6 +76,13 @@ def horizon_too_short(audit: Audit) -> Advice | None:
     reading = _reading(audit, 0.01)
     if reading is None or not reading.is_bound:
         return None
+    if reading.status == "far":
+        return advice(
+            f"By the law called, one per cent of the memory is reached more than {FAR:g} times later than what was measured: no law is to be "
+            "trusted that far. Measure a longer horizon if that matters.",
+            f"Horizon at 1 %: at least {number(reading.value)}, measured up to {number(reading.value / FAR)}.",
+            "memory",
+        )
     return advice(
         f"One per cent of the memory is not reached within the {audit.horizon} steps measured and no law is called: measure a longer horizon before "
         "relying on these numbers.",
@@ -188,12 +196,12 @@ def ends_somewhere(audit: Audit) -> Advice | None:
 def keeps_the_past(audit: Audit) -> Advice | None:
     """Different pasts never meet."""
     found = audit.part("forgetting")
-    if found is None or found["forgets"] is not False:
+    if found is None or found["forgets"] != "does not forget":
         return None
     return advice(
         "The model does not forget its past amid ordinary input: two runs that differ only in how they began stay apart. Reset its state where a new "
         "sequence begins, and do not start it from a state of another sequence.",
-        f"Found: {found['reason']}.",
+        f"{found['reason'][:1].upper()}{found['reason'][1:]}.",
         "forgetting",
     )
 
@@ -203,11 +211,12 @@ def close_to_unstable(audit: Audit) -> Advice | None:
     found = audit.part("recurrence")
     if found is None:
         return None
+    known = [row for row in found["matrices"] if row["counts"] and row["stability_radius"] is not None]
     # behind a stable map no nudge of the trained weights makes a mode grow, however near the circle it is
-    exposed = [row for row in found["layers"] if row["stability_radius"] == 0 or not row.get("stable_map")]
+    exposed = [row for row in known if row["stability_radius"] == 0 or not row["stable_map"]]
     if not exposed:
         return None
-    layer = min(exposed, key=lambda row: row["stability_radius"])
+    layer = min(exposed, key=lambda row: (row["stability_radius"], -row["spectral_radius"]))
     radius, largest = layer["stability_radius"], layer["spectral_radius"]
     if radius >= FRAGILE:
         return None
@@ -227,51 +236,55 @@ def close_to_unstable(audit: Audit) -> Advice | None:
 
 
 def loses_in_few_bits(audit: Audit) -> Advice | None:
-    """A format of the weights that changes the memory by more than a tenth."""
-    found = audit.part("storage")
-    if found is None:
+    """A format that changes the memory by more than a tenth."""
+    found = audit.part("precision")
+    if found is None or not found["readable"]:
         return None
-    base = _value(found["rows"][0])
-    if base is None or base == 0:
+    base = found["reference"]["horizon_1"]
+    if not base or math.isinf(base):
         return None
-    changes = {row["format"]: value / base for row in found["rows"][1:] if (value := _value(row)) is not None}
-    bad = {name: share for name, share in changes.items() if abs(share - 1) > CHANGED}
+    changes = {_format(row): row["horizon_1"] / base for row in found["rows"] if row["horizon_1"] is not None}
+    bad = {name: share for name, share in changes.items() if abs(share - 1) > max(CHANGED, audit.dt / base)}  # a step is no change
     if not bad:
         return None
     name = max(bad, key=lambda n: abs(bad[n] - 1))
     keep = [n for n in changes if n not in bad]
     return advice(
-        f"Weights in {name} change how far the model looks back. "
+        f"How far the model looks back changes with {_and(list(bad))}. "
         + (
-            f"{' and '.join(keep)} keep it within {percent(CHANGED)}."
+            f"It stays within {percent(CHANGED)} with {_and(keep)}."
             if keep
             else "None of the formats tried keeps it; keep the recurrent weights in single precision."
         ),
-        f"1 % horizon in {name}: {number(bad[name])} times what it was.",
-        "storage",
+        f"1 % horizon with {name}: "
+        + ("none, the memory no longer ends." if math.isinf(bad[name]) else f"{number(bad[name])} times what it was."),
+        "precision",
     )
 
 
 def hangs_on_one_group(audit: Audit) -> Advice | None:
-    """One group of weights on which the memory depends far more than on most."""
-    found = audit.part("fragility")
-    if found is None or len(found["rows"]) < 3:
+    """One group of weights on which the outputs depend far more than on most."""
+    found = audit.part("sensitivity")
+    if found is None or len(found["ranking"]) < 3:
         return None
-    rows = found["rows"]
-    typical = sorted(row["memory"] for row in rows)[len(rows) // 2]
-    if rows[0]["memory"] < STANDS_OUT * typical:
+    gains = {row["group"]: row["gain"] for row in found["rows"] if row["gain"] is not None}  # the last share counts
+    first = found["ranking"][0]
+    typical = sorted(gains.values())[len(gains) // 2]
+    if gains[first] < STANDS_OUT * typical:
         return None
     return advice(
-        f"Of all weights, the memory depends most on those of {rows[0]['group']}: quantise and prune them last.",
-        f"Relative change of the memory per relative change of the weights: {number(rows[0]['memory'])}, median group {number(typical)}.",
-        "fragility",
+        f"Of all weights, the outputs depend most on those of {first}: quantise and prune them last.",
+        f"Relative change of the outputs per relative change of the weights: {number(gains[first])}, median group {number(typical)}.",
+        "sensitivity",
     )
 
 
-def _value(row: dict) -> float | None:
-    if row["readings"] is None or row["readings"]["horizon_1"] is None:
-        return None
-    return row["readings"]["horizon_1"]["value"]
+def _format(row: dict) -> str:
+    return f"{row['format']} weights" if row["where"] == "weights" else f"the whole model in {row['format']}"
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _property(audit: Audit, name: str) -> dict | None:

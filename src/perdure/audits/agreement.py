@@ -38,7 +38,7 @@ class PairRow:
     Attributes:
         first, second: their names.
         distance: mean |log10| ratio of the normalised envelopes over logarithmically spread lags, in decades.
-        half_life_ratio: half-life of the first over that of the second; None where one has none.
+        half_life_ratio: half-life of the first over that of the second; None where one has none, or a lower bound alone.
         peak_ratio: largest value of the first over that of the second.
     """
 
@@ -144,9 +144,10 @@ def _blind(curve: Mapping[str, Any]) -> bool:
 
 def _half_life(curve: Mapping[str, Any]) -> float | None:
     try:
-        return float(crossing(curve, 0.5, law_of(curve)).value)
+        found = crossing(curve, 0.5, law_of(curve))
     except ArgumentError:
         return None
+    return None if found.is_bound else float(found.value)
 
 
 def _pair(a: str, b: str, curves: Mapping[str, Any], halves: Mapping[str, float | None]) -> PairRow:

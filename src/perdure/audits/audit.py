@@ -107,7 +107,8 @@ def audit(
     say("what a call costs")
     with isolated(seed):
         kind, cost, limit = _first_calls(call, horizon, multiples, dtype, clock)
-    context = Context(call, horizon, dt, bound, seed, kind, sequences, multiples, probes, memory, cost, clock, say, limit=limit)
+    hurried = dtype is None and kind == torch.float32 and native_dtype(call) != torch.float64
+    context = Context(call, horizon, dt, bound, seed, kind, sequences, multiples, probes, memory, cost, clock, say, {}, limit, hurried)
     done: dict[str, Part] = {}
     for part in (p for p in PARTS if p in wanted):
         done[part] = _measured(part, context)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from perdure.audits.context import FEW, Context, Way
+from perdure.audits.context import FEW, FIT, Context, Way
 from perdure.audits.reading import crossing
 from perdure.audits.recall import LEVELS
 from perdure.errors import ArgumentError, ModelError
@@ -32,7 +32,7 @@ def backgrounds(context: Context) -> list[Way]:
         (few, 8, 3, max(16, steps // 4)),
     ):
         d = directions or context.input_size
-        seconds = (1 + count) * context.cost.forward(max(probes, d) + EXTRA, length)
+        seconds = (1 + count) * (context.cost.forward(max(probes, d) + EXTRA, length) + FIT)
         notes = [f"through {directions} of {context.input_size} input directions"] if directions else []
         notes += [f"{count} backgrounds, {probes} inputs each"] if count < 6 else []
         notes += [f"over {length} steps"] if length < steps else []

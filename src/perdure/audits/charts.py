@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perdure.audits.result import Audit
 
 DEEP = 1e-12  # of the peak: less is not drawn
+TICKS = 18  # on the axis of a heat map, at most
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Heatmap:
 
     Attributes:
         name, title, x_label, y_label, caption: as of a `Chart`.
-        x: (N,) positions of the columns.
+        x: (N,) names of the columns, which stand side by side whatever they cover.
         rows: (M,) names of the rows.
         values: (M, N), non-negative.
         unit: of the values, by the colour bar.
@@ -37,7 +38,7 @@ class Heatmap:
     title: str
     x_label: str
     y_label: str
-    x: Array = field(repr=False)
+    x: tuple[str, ...] = field(repr=False)
     rows: tuple[str, ...] = ()
     values: Array = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
     unit: str = ""
@@ -76,7 +77,7 @@ def memory_charts(audit: Audit) -> list[Chart]:
 def curve_series(curves: Mapping[str, Mapping[str, Any]], log: bool, fitted: str = "") -> list[Series]:
     """Curves by name, and the law of one of them as circles."""
     series = []
-    for i, ((name, curve), tone) in enumerate(zip(curves.items(), tones(len(curves)), strict=True)):
+    for i, ((name, curve), tone) in enumerate(zip(curves.items(), tones(len(curves)), strict=False)):
         t, v = np.asarray(curve["times"], float), np.asarray(curve["values"], float)
         drawn = (v > max(float(curve["noise_floor"]), DEEP * float(v.max()))) & ((t > 0) | (not log))
         if drawn.sum() > 1:
@@ -141,11 +142,11 @@ def _heat(chart: Heatmap) -> dict[str, Any]:
     finite = level[np.isfinite(level)]
     low, high = (math.floor(finite.min()), math.ceil(finite.max())) if finite.size else (-1, 0)
     low = max(low, high - 12)
-    step = max(1, (high - low) // 6)
+    step, places = max(1, (high - low) // 6), ticks_at(chart.x)
     ticks = list(range(low, high + 1, step))
     trace = {
         "type": "heatmap",
-        "x": np.asarray(chart.x, float).tolist(),
+        "x": list(range(len(chart.x))),
         "y": [safe(name) for name in chart.rows],
         "z": [[float(v) if np.isfinite(v) else None for v in row] for row in level],
         "zmin": low,
@@ -157,14 +158,52 @@ def _heat(chart: Heatmap) -> dict[str, Any]:
             "ticktext": [f"1e{k}" for k in ticks],
             "thickness": 12,
         },
-        "hovertemplate": "%{y}, lag %{x}: 10^%{z:.2f}<extra></extra>",
+        "text": [[safe(name) for name in chart.x]] * len(chart.rows),
+        "hovertemplate": "%{y}, %{text}: 10^%{z:.2f}<extra></extra>",
         "meta": None,
     }
     layout = {
-        "xaxis": {"title": {"text": safe(chart.x_label)}, "type": "linear"},
+        "xaxis": {
+            "title": {"text": safe(chart.x_label)},
+            "type": "linear",
+            "tickmode": "array",
+            "tickvals": places,
+            "ticktext": [safe(tick(chart.x[i])) for i in places],
+        },
         "yaxis": {"title": {"text": safe(chart.y_label)}, "type": "category", "autorange": "reversed"},
     }
     return {"name": chart.name, "data": [trace], "layout": layout}
+
+
+def ticks_at(names: Sequence[str]) -> list[int]:
+    """Which columns get a tick: of those whose end nearer to 0 is 0 or a power of two, on either side, as many as fit; every so many where there are no numbers.
+
+    >>> ticks_at(["-4", "-3", "-1", "0", "1", "2", "3", "4 … 5", "6 … 8", "9 … 17"])
+    [0, 2, 3, 4, 5, 7]
+    """
+    ends = [tick(name) for name in names]
+    wanted = [i for i, end in enumerate(ends) if end.lstrip("-").isdigit() and (abs(int(end)) & (abs(int(end)) - 1)) == 0]
+    if not wanted:
+        return list(range(0, len(names), max(1, len(names) // 8)))
+    middle = min(wanted, key=lambda i: abs(int(ends[i])))
+    kept = [middle]
+    for side in ([i for i in wanted if i > middle], [i for i in reversed(wanted) if i < middle]):
+        last = middle
+        for i in side:
+            if abs(i - last) >= len(names) / TICKS:
+                kept.append(i)
+                last = i
+    return sorted(kept)
+
+
+def tick(name: str) -> str:
+    """A column's name, of a range the end that is nearer to 0.
+
+    >>> tick("32 … 34"), tick("-34 … -32"), tick("a")
+    ('32', '-32', 'a')
+    """
+    first, _, last = name.partition(" … ")
+    return last if last and first.startswith("-") else first
 
 
 def time_label(dt: float) -> str:

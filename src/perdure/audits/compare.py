@@ -67,7 +67,7 @@ class Comparison:
         from perdure.audits.compare_page import page
         from perdure.report.files import write
 
-        return write(file_path(path, "path"), page(self))
+        return write(file_path(path, "path"), page(self, pictures=True))
 
 
 def compare(*models: Any, names: Sequence[str] | None = None, **options: Any) -> Comparison:

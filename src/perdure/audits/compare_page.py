@@ -6,7 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from perdure.audits.charts import curve_series, heights, specify, time_label
+from perdure.audits.layer_sections import WHERE
 from perdure.audits.page import FACTS, Shown
+from perdure.audits.pictures import drawn
 from perdure.audits.sections import law_text, said
 from perdure.audits.words import number
 from perdure.report.chart import Chart
@@ -17,8 +19,13 @@ if TYPE_CHECKING:
     from perdure.audits.compare import Comparison
 
 
-def page(found: Comparison) -> str:
-    """The HTML text."""
+def page(found: Comparison, pictures: bool = False) -> str:
+    """The HTML text.
+
+    Args:
+        found: to show.
+        pictures: whether charts stand in it as pictures too, for readers without scripts.
+    """
     sections = [_numbers(found), _curves(found), _lengths(found), _precision(found)]
     sections = [section for section in sections if section.tables or section.charts]
     return fill(
@@ -34,7 +41,7 @@ def page(found: Comparison) -> str:
         advice_title="What differs",
         sections=sections,
         facts=FACTS,
-        pictures={},
+        pictures=drawn([chart for section in sections for chart in section.charts]) if pictures else {},
     )
 
 
@@ -131,9 +138,10 @@ def _lengths(found: Comparison) -> Shown:
 def _precision(found: Comparison) -> Shown:
     rows = []
     for name, a in zip(found.names, found.audits, strict=True):
-        for row in (a.part("storage") or {}).get("rows", ()):
-            r = row["readings"] or {}
-            rows.append((name, row["format"], number(row["output"]), said(r.get("half_life")), said(r.get("horizon_1"))))
-    about = "Weights rounded to each format, arithmetic in double precision."
-    table = Table(about, ("model", "weights in", "outputs moved by (share)", "half-life", "1 % left"), tuple(rows))
-    return Shown("precision", "Weights in fewer bits", (), (), (), (table,) if rows else ())
+        part = a.part("precision") or {"rows": ()}
+        for row in part["rows"]:
+            times = (number(row[key]) if part["readable"] else "–" for key in ("half_life", "horizon_1"))
+            rows.append((name, row["format"], WHERE[row["where"]], number(row["error"]), *times))
+    about = "Largest change of a response over the peak, and the memory, in each format."
+    table = Table(about, ("model", "format", "of", "largest change", "half-life", "1 % left"), tuple(rows))
+    return Shown("precision", "Precision", (), (), (), (table,) if rows else ())

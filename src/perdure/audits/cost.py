@@ -25,6 +25,7 @@ from perdure._typing import Array, Tensor
 
 LENGTHS = (16, 64, 256)
 LONG = 1.0  # seconds after which no longer call is timed
+SHORT = 0.05  # seconds below which a call is timed more often
 BYTES = 8  # of a number
 KEPT = 6.0  # tensors of the largest size that live at once: the batch, its copy, the outputs, their differences
 
@@ -112,7 +113,7 @@ def estimate(
 
 
 def _timed(call: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, int]:
-    """Seconds of the faster of two calls, and the entries of the largest tensor of the first."""
+    """Seconds of the fastest of two calls, of four where they are short and a busy machine may disturb them, and the entries of the largest tensor of the first."""
     largest = x.numel()
     with torch.no_grad():
         try:
@@ -122,11 +123,11 @@ def _timed(call: Callable[[Tensor], Tensor], x: Tensor) -> tuple[float, int]:
         except NotImplementedError:  # a part of the model that cannot be followed
             call(x)
         best = np.inf
-        for _ in range(2):
+        for k in range(4):
             begun = time.perf_counter()
             call(x)
             best = min(best, time.perf_counter() - begun)
-            if best > LONG:
+            if best > LONG or (k and best > SHORT):
                 break
     return float(best), largest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from perdure.audits.quantities import QUANTITIES
 from perdure.audits.reading import STATUS
@@ -45,24 +46,22 @@ def _time(audit: Audit, label: str, level: float) -> Card:
 
 def _sides(audit: Audit) -> list[Card]:
     """For a model that sees the future: how far its influence reaches on either side."""
-    reach = audit.part("reach") or {}
-    half = reach["half"]["input"]
-    side = "steps on either side" if reach["ahead"] else "steps back"
-    half, most = (within(half[share], reach["lags"]) for share in ("half", "most"))
+    found = audit.part("reach") or {}
+    half, most = (within(found, share)[-1] for share in ("0.5", "0.99"))
+    side = "steps on either side" if found["signed"] else "steps back"
     causal = ((audit.part("properties") or {}).get("causal") or {}).get("holds")
     return [Card("half the influence within", half, side), Card("99 % of it within", most, side),
             Card("causal?", {True: "yes", False: "no", None: "–"}[causal], "do outputs wait for their inputs?", causal is False)]  # fmt: skip
 
 
-def within(lag: int | None, lags: list[int]) -> str:
-    """A lag within which a share of the influence lies; a bound where that is all that was seen.
+def within(found: dict[str, Any], share: str) -> list[str]:
+    """For each layer the lag within which that share of its squared influence lies; a bound where that is as far as was seen on one of the sides.
 
-    >>> within(3, [-9, 0, 9]), within(9, [-9, 0, 9]), within(None, [0])
-    ('3', '≥ 9', '–')
+    >>> within({"lags": [-9, 0, 1, 2], "last": [-1, 0, 1, 9], "reach": {"0.5": [1, 9]}}, "0.5")
+    ['1', '≥ 9']
     """
-    if lag is None:
-        return "–"
-    return f"≥ {lag}" if lag >= max(map(abs, lags)) > 0 else str(lag)
+    end = min(abs(v) for v in (found["lags"][0], found["last"][-1]) if v) if any((found["lags"][0], found["last"][-1])) else 0
+    return [f"≥ {lag}" if lag >= end > 0 else str(lag) for lag in found["reach"][share]]
 
 
 def _law(audit: Audit) -> Card:
@@ -110,7 +109,12 @@ def _forgets(audit: Audit) -> Card:
 def _radius(audit: Audit) -> Card:
     found, why = _quantity(audit, "stability_radius")
     if not isinstance(found, float):
-        return Card("stability radius", "–", "no recurrent layer" if "no recurrent layer" in why else "not measured")
+        reasons = {
+            "no recurrent layer": "no recurrent layer",
+            "equilibrium": "no layer comes to rest",
+            "too large": "the layers are too large for it",
+        }
+        return Card("stability radius", "–", next((said for known, said in reasons.items() if known in why), "not measured"))
     return Card("stability radius", f"{found:.3g}", "least over recurrent layers at rest", found == 0)
 
 

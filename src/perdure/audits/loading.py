@@ -1,6 +1,6 @@
 """Models and weights from files: the module that the user names is the only code that runs, and nothing is unpickled.
 
-* `load_object` imports the named module, as Python would for `import`, and calls what it finds there.
+* `load_object` imports the named module, as Python would for `python -m`: from the current folder too, and calls what it finds there.
 * `load_weights` reads safetensors, or torch's format by its restricted reader, which knows tensors and plain containers and refuses the rest.
 * `load_transformers` reads a folder with a configuration and safetensors, offline, and runs no code from it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,8 @@ def load_object(name: Any) -> Any:
     """The model that `package.module:attribute` names.
 
     The module is imported, which runs its code; the attribute may be reached by dots. A module (`nn.Module`) is taken as it is, another
-    callable is called without arguments and must return a model. A class is called, too.
+    callable is called without arguments and must return a model. A class is called, too. The current folder is the first place where modules are looked
+    for, as by `python -m`; it is taken off the path again once the model is there.
 
     Raises:
         ArgumentTypeError: not a string.
@@ -45,6 +47,27 @@ def load_object(name: Any) -> Any:
     if not colon or not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
         fix = "name the module with dots, then a colon, then the function that builds the model"
         raise _checks.fail("model", "of the form package.module:build", name, fix)
+    with _here():
+        return _loaded(name, module_name, path)
+
+
+@contextmanager
+def _here() -> Iterator[None]:
+    """The current folder first on the path of imports, and off it afterwards."""
+    folder = str(Path.cwd())
+    if folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.insert(0, folder)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)
+
+
+def _loaded(name: str, module_name: str, path: str) -> Any:
     found = _module(module_name)
     for part in path.split("."):
         if not hasattr(found, part):
@@ -83,7 +106,7 @@ def _module(name: str) -> Any:
             raise ArgumentError(
                 f"expected argument `model` to name a module that can be imported, but got {name!r}, which needs {missing!r}: install that"
             ) from error
-    fix = "Python looks for it where it looks for any module; for one in the current folder, put PYTHONPATH=. before the command"
+    fix = "Python looks for it in the current folder and where it looks for any module: check the spelling, and the folder you are in"
     raise _checks.fail("model", "in a module that can be found", name, fix) from None
 
 

@@ -5,7 +5,8 @@ A recurrent layer near its equilibrium at zero input is h_{k+1} - h* = J (h_k - 
 The growth is max_{k <= K} |J^k|_2: how much a disturbance can swell before it fades.
 
 * RNN, GRU, LSTM of torch, each layer and direction by itself at the equilibrium it reaches under the resting outputs of the layer below (`perdure.linearise`); where
-  none is found, at h = 0, which the status says.
+  none is found, at h = 0, which the status says: such a Jacobian is shown, and counts neither for the least radius nor for the slowest time. Of a stack
+  as a whole the eigenvalues are those of its layers together; the radius is given by layer, since it is there that weights are changed.
 * `perdure.nn.ContinuousRNN` likewise; `DiagonalSSM` through its poles e^{dt lambda}, of which the radius is 1 - max|mu| under changes of the poles.
 * State-space parameters by the names that publications use: A_log with a step from dt_bias or dt_proj (Mamba; at zero input, where the step depends on
   it), log_A_real, A_imag and log_dt (S4D), nu_log and theta_log (LRU), time_decay (RWKV), recurrent_param (RG-LRU; at gates half open by the bias alone).
@@ -16,7 +17,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ from perdure._typing import Array, Tensor
 from perdure.adapters import Adapted
 from perdure.adapters.owner import owner
 from perdure.audits.poles import poles
+from perdure.audits.stable_maps import protected
 from perdure.errors import PerdureError
 from perdure.memory.running import Clock, listed
 from perdure.stability.cells import kind_of
@@ -41,6 +44,7 @@ from perdure.stability.radius import stability_radius
 SOUNDS = re.compile(r"(hh|recurrent|w_?rec|reservoir|hidden_to_hidden|transition)|(^|\.)[WA]$")
 EIGEN = 2048  # states: eigenvalues of more take minutes
 POWERS = 512  # K
+NOWHERE = "no equilibrium was found"
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class RecurrentMatrix:
         growth_step: that k.
         status: how the numbers are known.
         notes: what a reader of the numbers should know.
+        stable_map: whether the weights behind it are trained through maps that keep it stable for every value (`perdure.audits.stable_maps`).
     """
 
     name: str
@@ -68,6 +73,12 @@ class RecurrentMatrix:
     growth_step: int | None
     status: str
     notes: tuple[str, ...] = ()
+    stable_map: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it says something about the model: neither a candidate nor taken where there is no equilibrium."""
+        return self.kind != "candidate" and not self.status.startswith(NOWHERE)
 
     @property
     def spectral_radius(self) -> float:
@@ -111,14 +122,14 @@ class RecurrentMatrices:
 
     @property
     def stability_radius(self) -> float | None:
-        """The least over matrices that are no mere candidates; None without one."""
-        found = [m.stability_radius for m in self.matrices if m.kind != "candidate" and m.stability_radius is not None]
+        """The least over matrices that are no mere candidates and were taken at an equilibrium; None without one."""
+        found = [m.stability_radius for m in self.matrices if m.counts and m.stability_radius is not None]
         return min(found) if found else None
 
     @property
     def slowest(self) -> float | None:
         """The longest time constant in steps, over the same; None without one."""
-        found = [m.slowest for m in self.matrices if m.kind != "candidate"]
+        found = [m.slowest for m in self.matrices if m.counts]
         return max(found) if found else None
 
     @property
@@ -182,46 +193,67 @@ def recurrent_matrices(model: Any, *, largest: int = 512, seconds: float | None 
     module = owner(model.model if isinstance(model, Adapted) else model)
     found: list[RecurrentMatrix] = []
     left_out: dict[str, str] = {}
-    done: set[int] = set()
     with isolated(seed), torch.inference_mode(False), torch.no_grad():
-        for name, part in [] if module is None else module.named_modules():
-            if id(part) in done:
+        for label, _, part, read in _all(module, largest):
+            if clock.left <= 0:
+                left_out[label] = "no time was left"
                 continue
-            readers = _readers(name or type(part).__name__, part, largest)
-            for label, read in readers:
-                if clock.left <= 0:
-                    left_out[label] = "no time was left"
-                    continue
-                try:
-                    found.append(read())
-                except PerdureError as error:
-                    left_out[label] = str(error).splitlines()[0][:300]
-            if readers:
-                done |= {id(inner) for inner in part.modules()}
+            try:
+                made = read()
+            except PerdureError as error:
+                left_out[label] = str(error).splitlines()[0][:300]
+            else:
+                found.append(replace(made, stable_map=protected(part, made.eigenvalues if made.kind == "continuous" else None)))
     return RecurrentMatrices(tuple(found), left_out, clock.now() - begun)
 
 
-def _readers(name: str, part: nn.Module, largest: int) -> list[Any]:
-    """(label, function that makes the `RecurrentMatrix`) for what a module itself holds."""
+def sizes(model: Any) -> dict[str, int]:
+    """States of the dense matrices that `recurrent_matrices` finds in a model, by name; 0 for those that are diagonal or candidates, which cost little.
+
+    >>> sizes(nn.Sequential(nn.LSTM(1, 4), nn.GRU(4, 3, bidirectional=True)))
+    {'0.l0': 8, '1.l0': 3, '1.l0_reverse': 3}
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        return {label: states for label, states, _, _ in _all(owner(model.model if isinstance(model, Adapted) else model), 1)}
+
+
+def _all(module: nn.Module | None, largest: int) -> Iterator[tuple[str, int, nn.Module, Any]]:
+    """(label, states, part, function that makes the `RecurrentMatrix`) of every matrix in a model."""
+    done: set[int] = set()
+    for name, part in [] if module is None else module.named_modules():
+        if id(part) in done:
+            continue
+        readers = _readers(name or type(part).__name__, part, largest)
+        for label, states, read in readers:
+            yield label, states, part, read
+        if readers:
+            done |= {id(inner) for inner in part.modules()}
+
+
+def _readers(name: str, part: Any, largest: int) -> list[tuple[str, int, Any]]:
+    """(label, states of a dense matrix, function that makes the `RecurrentMatrix`) for what a module itself holds."""
     if isinstance(part, nn.RNNBase) and kind_of(part):
         rest = _Resting(part)
+        states = part.hidden_size * (2 if isinstance(part, nn.LSTM) else 1)
         return [
-            (f"{name}.l{k}{'_reverse' if way else ''}", lambda k=k, way=way: _layer(rest, name, k, way, largest))
+            (f"{name}.l{k}{'_reverse' if way else ''}", states, lambda k=k, way=way: _layer(rest, name, k, way, largest))
             for k in range(part.num_layers) for way in range(2 if part.bidirectional else 1)
         ]  # fmt: skip
     if isinstance(part, nn.RNNCellBase) and kind_of(part):
-        return [(name, lambda: _at_rest(name, str(kind_of(part)), part, None, largest, "of the cell"))]
+        states = part.hidden_size * (2 if isinstance(part, nn.LSTMCell) else 1)
+        return [(name, states, lambda: _at_rest(name, str(kind_of(part)), part, None, largest, "of the cell"))]
     if hasattr(part, "poles") and hasattr(part, "timescales"):
-        return [(f"{name}.l{k}", lambda k=k: _diagonal_layer(name, part, k)) for k in range(part.poles()[0].shape[0])]  # pyright: ignore[reportCallIssue]
+        return [(f"{name}.l{k}", 0, lambda k=k: _diagonal_layer(name, part, k)) for k in range(part.poles()[0].shape[0])]  # pyright: ignore[reportCallIssue]
     if hasattr(part, "step") and hasattr(part, "hidden_size") and not getattr(part, "bidirectional", False):
-        return [(name, lambda: _at_rest(name, "continuous", part, None, largest, "of a step, all layers together"))]
+        states = int(part.hidden_size) * int(getattr(part, "num_layers", 1))
+        return [(name, states, lambda: _at_rest(name, "continuous", part, None, largest, "of a step, all layers together"))]
     known = poles(part)
     if known is not None:
-        return [(name, lambda: _diagonal(name, known.kind, known.what, known.values))]
+        return [(name, 0, lambda: _diagonal(name, known.kind, known.what, known.values))]
     own = [
         (leaf, p) for leaf, p in part.named_parameters(recurse=False) if p.ndim == 2 and p.shape[0] == p.shape[1] and SOUNDS.search(leaf)
     ]
-    return [(f"{name}.{leaf}", lambda leaf=leaf, p=p: _candidate(f"{name}.{leaf}", p)) for leaf, p in own]
+    return [(f"{name}.{leaf}", 0, lambda leaf=leaf, p=p: _candidate(f"{name}.{leaf}", p)) for leaf, p in own]
 
 
 class _Resting:
@@ -259,14 +291,14 @@ class _Resting:
 
 
 def _layer(rest: _Resting, name: str, k: int, way: int, largest: int) -> RecurrentMatrix:
-    states = rest.stack.hidden_size * (2 if isinstance(rest.stack, nn.LSTM) else 1)
     label = f"{name}.l{k}{'_reverse' if way else ''}"
-    if states > EIGEN:
-        raise _checks.fail("model", f"of at most {EIGEN} states a layer", f"{states} in {label}", "eigenvalues of more take minutes")
     return _at_rest(label, str(kind_of(rest.stack)), rest.single(k, way), rest.input(k), largest, "of the layer by itself")
 
 
 def _at_rest(name: str, kind: str, layer: nn.Module, x: Any, largest: int, of: str) -> RecurrentMatrix:
+    states = int(getattr(layer, "hidden_size", 1)) * int(getattr(layer, "num_layers", 1))
+    if states > EIGEN:
+        raise _checks.fail("model", f"of at most {EIGEN} states a layer", f"{states} in {name}", "eigenvalues of more take minutes")
     try:
         point = linearise(layer, x)
         return _dense(name, kind, f"Jacobian {of} at its equilibrium under no input", point.jacobian, largest, point.status, point.notes)
@@ -277,9 +309,7 @@ def _at_rest(name: str, kind: str, layer: nn.Module, x: Any, largest: int, of: s
             J = lstm_jacobian(layer, x=x)
         else:
             raise
-        return _dense(
-            name, kind, f"Jacobian {of} at h = 0, which is no equilibrium", J, largest, f"no equilibrium was found: {error.kind}", ()
-        )
+        return _dense(name, kind, f"Jacobian {of} at h = 0, which is no equilibrium", J, largest, f"{NOWHERE}: {error.kind}", ())
 
 
 def _dense(name: str, kind: str, what: str, J: Array, largest: int, status: str, notes: tuple[str, ...]) -> RecurrentMatrix:
@@ -290,7 +320,8 @@ def _dense(name: str, kind: str, what: str, J: Array, largest: int, status: str,
         radius = float(stability_radius(J, discrete=True))
         growth, step = _growth(J)
     else:
-        said.append(f"radius and growth are left out: {J.shape[0]} states, computed up to {largest}")
+        radius = 0.0 if float(np.abs(mu).max()) >= 1 else None  # unstable as it is
+        said.append(f"{'growth is' if radius == 0 else 'radius and growth are'} left out: {J.shape[0]} states, computed up to {largest}")
     return RecurrentMatrix(name, kind, what, mu, radius, growth, step, status, tuple(said))
 
 

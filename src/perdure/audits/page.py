@@ -111,7 +111,7 @@ def note(part: Part) -> str:
 def label(part: Part) -> str:
     """A part's name in a sentence."""
     named = {"lengths": "memory beyond the training length", "backgrounds": "memory amid different inputs", "agreement": "agreement of the probes",
-             "recurrence": "recurrent layers", "reach": "influence", "storage": "precision"}  # fmt: skip
+             "recurrence": "recurrent layers", "reach": "influence", "sensitivity": "sensitivity to the weights"}  # fmt: skip
     return named.get(part.name, part.name.replace("_", " "))
 
 

@@ -12,13 +12,13 @@ from perdure.adapters.properties import measure
 from perdure.audits.agreement import agreement
 from perdure.audits.backgrounds import backgrounds
 from perdure.audits.channel import capacity
-from perdure.audits.context import FEW, Context, Way
+from perdure.audits.context import FEW, FIT, Context, Way
 from perdure.audits.forgetting import forgetting
-from perdure.audits.fragility import fragility
+from perdure.audits.formats import formats
 from perdure.audits.reach import reach
 from perdure.audits.recall import described, measure_all
 from perdure.audits.recurrence import recurrence
-from perdure.audits.storage import storage
+from perdure.audits.weights import weights
 from perdure.errors import ModelError
 from perdure.memory import memory_function
 
@@ -83,7 +83,7 @@ def _memory_way(context: Context, horizon: int, where: list, probes: int | None,
             jobs.append((probe, background, sequences))
             steps = horizon + (settled if probe == "reversed" else 0)
             rows = DERIVATIVE * d + 2 * EXTRA if probe == "jacobian" else _rows(probes, d) + EXTRA
-            seconds += count * context.cost.forward(rows, steps)
+            seconds += count * context.cost.forward(rows, steps) + FIT
 
     def run() -> dict[str, Any]:
         model = context.served(2 * horizon, directions)
@@ -164,7 +164,7 @@ def _length_way(context: Context, probe: str, background: str, multiple: int, pr
         why = f"the model takes at most {context.limit} steps: measured to {multiple} times the training length"
     else:
         why = f"over budget beyond {multiple} times the training length" if short else ""
-    return Way(context.cost.forward(rows * count, steps + warm), run, why)
+    return Way(context.cost.forward(rows * count, steps + warm) + FIT * len(context.lengths), run, why)
 
 
 def beyond(curve: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -216,7 +216,7 @@ PARTS: dict[str, Plan] = {
     "forgetting": Plan("two pasts, one future", forgetting, 0.3),
     "reach": Plan("influence by layer and lag", reach, 0.3),
     "lengths": Plan("memory beyond the training length", lengths, 0.4),
-    "storage": Plan("weights in fewer bits", storage, 0.5),
-    "fragility": Plan("which weights the memory hangs on", fragility, 0.5),
+    "precision": Plan("coarser number formats", formats, 0.5),
+    "sensitivity": Plan("which weights the outputs hang on", weights, 0.35),
     "capacity": Plan("memory capacity", capacity, 0.9),
 }

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from perdure.audits.charts import Heatmap
+from perdure.audits.charts import Heatmap, tick, ticks_at
 from perdure.report.chart import Chart
-
-COLUMNS = 200  # of a heat map
 
 
 def drawn(charts: Sequence[Chart | Heatmap]) -> dict[str, str]:
@@ -28,13 +26,14 @@ def heat(chart: Heatmap) -> bytes:
 
     figure = Figure(figsize=(6.4, 1.6 + 0.25 * len(chart.rows)), layout="constrained")
     axes = figure.subplots()
-    keep = slice(None, None, max(1, chart.x.size // COLUMNS))
-    values = np.where(chart.values > 0, chart.values, np.nan)[:, keep]
+    values = np.where(chart.values > 0, chart.values, np.nan)
     top = float(np.nanmax(values)) if np.isfinite(values).any() else 1.0
     low = float(np.nanmin(values)) if np.isfinite(values).any() else 0.1
     norm = LogNorm(min(max(low, 1e-12 * top), 0.1 * top), top)
-    mesh = axes.pcolormesh(chart.x[keep], np.arange(len(chart.rows)), values, norm=norm, cmap="viridis", shading="nearest")
+    mesh = axes.pcolormesh(np.arange(len(chart.x)), np.arange(len(chart.rows)), values, norm=norm, cmap="viridis", shading="nearest")
     axes.set_yticks(range(len(chart.rows)), [name.replace("$", r"\$") for name in chart.rows], fontsize=7)
+    places = ticks_at(chart.x)
+    axes.set_xticks(places, [tick(chart.x[i]).replace("$", r"\$") for i in places], fontsize=7)
     axes.invert_yaxis()
     axes.set(xlabel=chart.x_label, title=chart.title)
     figure.colorbar(mesh, label=chart.unit)

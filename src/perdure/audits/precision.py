@@ -52,9 +52,9 @@ class Row:
         where: "weights" alone or also "activations".
         half_life: of the changed model, inf for never, None where it cannot be read off the horizon measured.
         horizon_1: the time after which 1 % is left, likewise.
-        ratio: half-life over that of the model as it is, None where one is missing or infinite.
+        ratio: half-life over that of the model as it is, None where one is missing or infinite, or where both are below a step.
         error: largest change of a response, over the peak of the memory; NaN where it was not run.
-        status: "measured", "measured; half-life at least ..." where it is beyond the horizon and no law is called, or "not run: ..." with the reason.
+        status: "measured", "measured; half-life (1 %) at least ..." where it is beyond the horizon and no law is called, or below the format's own rounding, or "not run: ..." with the reason.
     """
 
     format: str
@@ -96,6 +96,7 @@ class Precision:
         dt, seed, dtype: of the measurement.
         status: how the numbers are known.
         notes: what a reader of the numbers should know.
+        noise_floor: of the curve of the model as it is.
     """
 
     reference: Row
@@ -110,6 +111,7 @@ class Precision:
     dtype: str
     status: str
     notes: tuple[str, ...] = ()
+    noise_floor: float = 0.0
 
     def row(self, format: str, where: str = "weights") -> Row:
         """The row of a format.
@@ -254,16 +256,19 @@ def _measure(model: Any, running: Running, given: _Given, wanted: tuple[str, ...
                 if twin.dtype != TYPES[name]:
                     raise TypeError("the model cannot be copied into another type")
                 call = adapt(twin.model, input_size=running.size, dt=given.probe.dt, batch_first=None)
-                call = running.call.on(call.model)
-                add(name, "activations", Running(call, twin, (), running.clock))
+                own = Running(running.call.on(call.model), twin, (), running.clock)
+                if not own.times(rows_each, steps):
+                    rows.append(_missing(name, "activations", "no time was left"))
+                    continue
+                add(name, "activations", own)
         except Exception as error:  # a model need not run in every type
             rows.append(_missing(name, "activations", f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"))
     if peak == 0:
         notes.append("the inputs leave no response: errors are absolute")
-    status = f"{given.probe.name} responses to {given.count} inputs of size {given.bound:g}, the same for all formats: errors are lower bounds over inputs"
+    status = f"{given.probe.name} responses to {given.count} input{'s' * (given.count > 1)} of size {given.bound:g}, the same for all formats: errors are lower bounds over inputs"
     return Precision(
         first, tuple(rows), holds(wanted), np.arange(steps) * given.probe.dt, curves, given.probe.name, given.count, given.probe.dt, seed,
-        str(running.twin.dtype).removeprefix("torch."), status, tuple(notes),
+        str(running.twin.dtype).removeprefix("torch."), status, tuple(notes), noise,
     )  # fmt: skip
 
 
@@ -279,13 +284,21 @@ def _row(name: str, where: str, z: Tensor, noise: float, reference: Tensor, half
         try:
             found = crossing(curve, level, fit)
             times.append(None if found.is_bound else float(found.value))
-            if found.is_bound and level == 0.5:
-                status = f"measured; half-life at least {found.value:g}"
+            if found.is_bound:
+                what = "half-life" if level == 0.5 else "1 %"
+                status += f"; {what} at least {found.value:.4g}" if found.value > 0 else f"; {what} is within rounding"
         except ArgumentError:
             times.append(None)
     mine = times[0]
     ratio = None
-    if half is not None and mine is not None and math.isfinite(half) and math.isfinite(mine) and half > 0:
+    if (
+        half is not None
+        and mine is not None
+        and math.isfinite(half)
+        and math.isfinite(mine)
+        and half > 0
+        and max(half, mine) > given.probe.dt
+    ):
         ratio = mine / half
     peak = float(reference.abs().max())
     error = float((z - reference).abs().max()) / (peak if peak > 0 else 1.0)

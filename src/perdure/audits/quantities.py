@@ -22,6 +22,7 @@ class Quantity:
         kind: "number", "truth" or "law".
         takes: what its argument is, "" for none.
         least, most: limits of the argument, both excluded.
+        sure: (audit, argument) -> the largest number that the value can be held to; None where that is the value.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Quantity:
     takes: str = ""
     least: float = -math.inf
     most: float = math.inf
+    sure: Callable[[Audit, float | None], float] | None = None
 
     @property
     def usage(self) -> str:
@@ -64,6 +66,10 @@ def _reading(audit: Audit, level: float | None) -> tuple[float, bool]:
     return found.value, found.is_bound
 
 
+def _sure(audit: Audit, level: float | None) -> float:
+    return audit.reading(0.5 if level is None else level).sure
+
+
 def _left(audit: Audit, time: float | None) -> tuple[float, bool]:
     curve = audit.curve
     if curve is None or time is None:
@@ -85,24 +91,46 @@ def _property(name: str) -> Callable[[Audit, float | None], tuple[Any, bool]]:
     return get
 
 
+def _matrices(audit: Audit) -> list[dict[str, Any]]:
+    """Recurrent matrices that say something about the model."""
+    found = [m for m in needed(audit, "recurrence")["matrices"] if m["counts"]]
+    if not found:
+        raise ArgumentError("no recurrent matrix of the model was seen at an equilibrium")
+    return found
+
+
 def _least_radius(audit: Audit, _: float | None) -> tuple[float, bool]:
-    return min(layer["stability_radius"] for layer in needed(audit, "recurrence")["layers"]), False
+    found = [m["stability_radius"] for m in _matrices(audit)]
+    known = [radius for radius in found if radius is not None]
+    if len(known) < len(found) and 0.0 not in known:
+        raise ArgumentError(
+            f"{len(found) - len(known)} of {len(found)} recurrent layers are too large for a stability radius in this budget"
+        )
+    return min(known), False
 
 
 def _spectral_radius(audit: Audit, _: float | None) -> tuple[float, bool]:
-    return max(layer["spectral_radius"] for layer in needed(audit, "recurrence")["layers"]), False
+    return max(m["spectral_radius"] for m in _matrices(audit)), False
 
 
 def _forgets(audit: Audit, _: float | None) -> tuple[bool, bool]:
     found = needed(audit, "forgetting")
-    if found["forgets"] is None:
+    if found["forgets"] == "undecided":
         raise ArgumentError(f"whether the model forgets is undecided: {found['reason']}")
-    return found["forgets"], False
+    return found["forgets"] == "forgets", False
 
 
 ENTRIES = [
-    Quantity("half_life", "time after which half of the peak is left (time units)", _reading),
-    Quantity("horizon", "time after which the share is left (time units)", _reading, takes="a share between 0 and 1", least=0.0, most=1.0),
+    Quantity("half_life", "time after which half of the peak is left (time units)", _reading, sure=_sure),
+    Quantity(
+        "horizon",
+        "time after which the share is left (time units)",
+        _reading,
+        takes="a share between 0 and 1",
+        least=0.0,
+        most=1.0,
+        sure=_sure,
+    ),
     Quantity("memory", "share of the peak still to come after that time", _left, takes="a time of at least 0", least=-1e-300),
     Quantity("law", "decay law of the memory", lambda audit, _: (audit.law, False), "law"),
     Quantity("forgets", "two pasts, one future: the outputs meet", _forgets, "truth"),

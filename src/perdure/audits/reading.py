@@ -3,6 +3,8 @@
 A horizon is the time after which the envelope of the memory stays below a share of its peak. On a curve that is a supremum it is exact up to
 interpolation between two steps. On a curve found by search both the peak and the tail are lower bounds, so their ratio is an estimate and
 neither bound. Past the measured steps there is the fitted law, where one is called; where none is, all that is known is "at least this long".
+
+A law says less the further it is carried. Eight times what was measured is as far as it is trusted here: a time beyond is given as "at least" that.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from perdure._typing import Array
+from perdure.audits.words import number
 from perdure.errors import ArgumentError
 from perdure.memory.law import DecayFit, fit_decay
 
@@ -22,9 +25,10 @@ STATUS = {
     "exact": "exact: seen on a curve that is the supremum over inputs",
     "searched": "estimate: seen on a curve found by search over inputs, itself a lower bound",
     "extrapolated": "extrapolated: beyond what was measured, by the fitted law",
+    "far": "lower bound: by the fitted law more than eight times as long as what was measured",
     "at least": "lower bound: not reached within what was measured, and no law is called",
 }
-
+FAR = 8.0  # times what was measured: as far as a law is carried
 
 SETTLING = 0.35
 FALLING = "the memory is still falling at the end: a level that persists and a slow decay look alike there (measure a longer horizon)"
@@ -37,15 +41,21 @@ class Reading:
     Attributes:
         value: in units of dt times steps; inf where the memory persists.
         status: a name of `STATUS`.
+        sure: the longest time that the reading can be held to: `FAR` times what was measured where the memory persists, else the value.
     """
 
     value: float
     status: str
+    sure: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.sure):
+            object.__setattr__(self, "sure", self.value)
 
     @property
     def is_bound(self) -> bool:
         """Whether the true value may be larger."""
-        return self.status == "at least"
+        return self.status in ("at least", "far")
 
     def to_dict(self) -> dict[str, Any]:
         """Value (infinity is None, as strict JSON wants) and status."""
@@ -55,7 +65,7 @@ class Reading:
         """The number, with a sign for a bound."""
         if math.isinf(self.value):
             return "never"
-        return f"{'≥ ' if self.is_bound else ''}{self.value:.3g}"
+        return f"{'≥ ' if self.is_bound else ''}{number(self.value)}"
 
 
 def law_of(curve: Mapping[str, Any]) -> DecayFit | None:
@@ -95,6 +105,8 @@ def crossing(curve: Mapping[str, Any], level: float, fit: DecayFit | None = None
     >>> curve = {"times": t, "values": np.exp(-0.1 * t), "noise_floor": 0.0, "status": "exact"}
     >>> str(crossing(curve, 0.5)), crossing(curve, 0.5).status, crossing(curve, 1e-6).status
     ('6.93', 'exact', 'extrapolated')
+    >>> str(crossing(curve, 1e-40)), crossing(curve, 1e-40).status
+    ('≥ 792', 'far')
     """
     t, values = np.asarray(curve["times"], float), np.asarray(curve["values"], float)
     envelope, floor = np.maximum.accumulate(values[::-1])[::-1], float(curve["noise_floor"])
@@ -109,6 +121,7 @@ def crossing(curve: Mapping[str, Any], level: float, fit: DecayFit | None = None
     if fit is not None and fit.law == "finite":
         return Reading(fit.horizon(level), "searched" if curve["status"] != "exact" else "exact")
     if fit is not None and fit.law != "undecided":
-        return Reading(fit.horizon(level), "extrapolated")
+        value, most = fit.horizon(level), FAR * float(t[-1])
+        return Reading(most, "far") if most < value < math.inf else Reading(value, "extrapolated", min(value, most))
     above = t[envelope > max(floor, 0.0)]
     return Reading(float(above[-1]) if target <= floor else float(t[-1]), "at least")

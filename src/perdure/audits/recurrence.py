@@ -1,97 +1,62 @@
-"""The recurrent layers inside a model, each linearised at rest: eigenvalues of its step, time constants, distance to instability.
-
-Near the equilibrium h* that the layer reaches under no input, a disturbance d becomes J^k d after k steps (`perdure.linearise`). An eigenvalue mu of
-J fades by |mu| a step: time constant -1 / log |mu| steps. The radius is the norm of the smallest (complex) change of J that puts an eigenvalue on
-the unit circle; it is 0 where one is there already.
-"""
+"""The recurrent layers of an audit: `perdure.audits.matrices` over every recurrent matrix that is found, as far as the budget allows."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from perdure.audits.context import Context, Way
-from perdure.audits.recall import reason
+from perdure.audits.matrices import RecurrentMatrix, recurrent_matrices, sizes
 from perdure.errors import ModelError
-from perdure.parametrizations.base import Parametrization
-from perdure.parametrizations.structures.base import Structure
-from perdure.stability.linearise import linearise
-from perdure.stability.radius import stability_radius
 
-LARGEST = 768  # states of a layer: the radius costs their cube
-MOST = 12  # layers
-OVERSHOT = -0.9  # real part of an eigenvalue of the step below which a faster mode would soon grow
-
-
-def recurrent_layers(module: nn.Module | None) -> list[tuple[str, nn.Module]]:
-    """Names and modules of the recurrent layers: torch's, and those with `step(x, state)`; not the parts of one already listed."""
-    found: list[tuple[str, nn.Module]] = []
-    for name, part in () if module is None else module.named_modules():
-        if any(name.startswith(f"{above}.") or above == "" for above, _ in found):
-            continue
-        if isinstance(part, nn.RNNBase) or (callable(getattr(part, "step", None)) and hasattr(part, "hidden_size")):
-            found.append((name, part))
-    return found
+RADII = (512, 256, 128, 32)  # states up to which stability radius and growth are computed
+CUBE = 7e-7  # seconds of a radius and a growth over the cube of the states
+PLAIN = (0.05, 2e-3, 3e-8)  # seconds of a linearisation: of its own, over the states, over their cube
+SHOWN = 512  # eigenvalues kept of a matrix
 
 
 def recurrence(context: Context) -> list[Way]:
-    """Every recurrent layer found; the largest sizes are left out."""
-    layers = recurrent_layers(context.call.module)
-    if not layers:
-        raise ModelError("no recurrent layer was found (torch's RNN, GRU and LSTM, and layers with step(x, state) are known)")
-
-    def run() -> dict[str, Any]:
-        made, failed = [], {}
-        for name, layer in layers[:MOST]:
-            label = name or type(layer).__name__
-            context.tick(f"recurrent layer {label}")
-            try:
-                made.append({"name": label, **layer_data(layer)})
-            except Exception as error:  # a layer that fails leaves the others standing
-                failed[label] = reason(error)
-        if not made:
-            raise ModelError("; ".join(f"{name}: {why}" for name, why in failed.items()))
-        return {"layers": made, "failed": failed, "left_out": [name for name, _ in layers[MOST:]]}
-
-    return [Way(0.5 * len(layers[:MOST]), run)]
+    """Every recurrent matrix found; stability radii of all, or of the smaller ones."""
+    found = sizes(context.call)
+    if not found:
+        raise ModelError(
+            "no recurrent layer was found (torch's RNN, GRU and LSTM, layers with step(x, state), and state-space parameters by their published names "
+            "are known)"
+        )
+    ways = []
+    for largest in RADII:
+        note = f"stability radii of layers up to {largest} states" if max(found.values()) > largest != RADII[0] else ""
+        ways.append(Way(sum(_seconds(n, largest) for n in found.values()), lambda n=largest: _run(context, n), note))
+    return ways
 
 
-def through_stable_maps(layer: nn.Module) -> bool:
-    """Whether every recurrent weight of a layer is trained through a map that gives fading modes for every value, as those of `perdure.nn` can be.
+def _seconds(states: int, largest: int) -> float:
+    own, line, cube = PLAIN
+    return own + line * states + cube * states**3 + (CUBE * states**3 if states <= largest else 0.0)
 
-    >>> from perdure.nn import ContinuousRNN, DiagonalSSM
-    >>> through_stable_maps(DiagonalSSM(1, 2)), through_stable_maps(ContinuousRNN(1, 2, structure="dense", parametrization="direct")), through_stable_maps(nn.RNN(1, 2))
-    (True, False, False)
+
+def _run(context: Context, largest: int) -> dict[str, Any]:
+    limit = None if context.budget.seconds is None else max(1.0, 0.5 * context.budget.left)
+    found = recurrent_matrices(context.call, largest=largest, seconds=limit, seed=context.seed)
+    if not found.matrices:
+        raise ModelError("; ".join(f"{name}: {why}" for name, why in found.left_out.items()))
+    matrices = [_plain(matrix) for matrix in found.matrices]
+    return {"matrices": matrices, "left_out": found.left_out, "stability_radius": found.stability_radius, "slowest": found.slowest}
+
+
+def _plain(matrix: RecurrentMatrix) -> dict[str, Any]:
+    data = matrix.to_dict()
+    data.pop("time_constants")
+    return {**data, "states": matrix.eigenvalues.size, "slowest": matrix.slowest, "counts": matrix.counts, "stable_map": matrix.stable_map,
+            "eigenvalues": spread(matrix.eigenvalues)}  # fmt: skip
+
+
+def spread(eigenvalues: np.ndarray) -> list[complex]:
+    """At most `SHOWN` of them, evenly over their ranks, the first and the last among them.
+
+    >>> spread(np.arange(3.0) + 0j), len(spread(np.arange(2000.0) + 0j)), spread(np.arange(2000.0) + 0j)[-1]
+    ([0j, (1+0j), (2+0j)], 512, (1999+0j))
     """
-    structures = [part for part in layer.modules() if isinstance(part, Structure)]
-    maps = structures or [part for part in layer.modules() if isinstance(part, Parametrization)]
-    return bool(maps) and all(part.stable for part in maps)
-
-
-def layer_data(layer: nn.Module) -> dict[str, Any]:
-    """Eigenvalues and what follows from them, of one layer.
-
-    Raises:
-        ModelError: the layer is too large, or no equilibrium is found.
-    """
-    states = int(getattr(layer, "hidden_size", 1)) * int(getattr(layer, "num_layers", 1)) * (2 if isinstance(layer, nn.LSTM) else 1)
-    if states > LARGEST:
-        raise ModelError(f"{states} states: linearised up to {LARGEST}")
-    point = linearise(layer)
-    largest = float(np.abs(point.eigenvalues).max())
-    with np.errstate(divide="ignore"):
-        slowest = float(-1 / np.log(largest)) if 0 < largest < 1 else (0.0 if largest == 0 else float("inf"))
-    return {
-        "kind": type(layer).__name__,
-        "states": int(point.eigenvalues.size),
-        "eigenvalues": [[float(z.real), float(z.imag)] for z in point.eigenvalues],
-        "spectral_radius": largest,
-        "time_constant": slowest,
-        "stability_radius": stability_radius(point.jacobian, discrete=True),
-        # an Euler step throws fast modes past -1 whatever the map of their rates
-        "stable_map": through_stable_maps(layer) and float(point.eigenvalues.real.min()) > OVERSHOT,
-        "equilibrium": point.status,
-        "notes": list(point.notes),
-    }
+    at = np.arange(eigenvalues.size) if eigenvalues.size <= SHOWN else np.linspace(0, eigenvalues.size - 1, SHOWN).round().astype(int)
+    return eigenvalues[at].tolist()

@@ -6,7 +6,8 @@
     value       = number | "true" | "false" | the name of a decay law
 
 A number that is only a lower bound ("at least 1024 steps") can meet a requirement that it be large, and can break one that it be small; where it
-decides nothing, or where nothing was measured, the requirement is not met, and the reason says what to measure.
+decides nothing, or where nothing was measured, the requirement is not met, and the reason says what to measure. A time read off the fitted law counts up to eight
+times what was measured and no further, also where the law never ends.
 """
 
 from __future__ import annotations
@@ -62,9 +63,12 @@ class Requirement:
         except PerdureError as error:
             return Outcome(self.text, False, f"not measured: {error}")
         shown = ("≥ " if bound else "") + _shown(found)
+        sure = found if self.quantity.sure is None else self.quantity.sure(audit, self.argument)
+        if not bound and sure != found:
+            bound, shown = True, f"{_shown(found)} by the law, of which {_shown(sure)} are counted"
         if not bound:
             return Outcome(self.text, COMPARE[self.sign](found, self.value), shown)
-        low = float(found)
+        low = float(sure)
         if self.sign in (">=", ">") and COMPARE[self.sign](low, self.value):
             return Outcome(self.text, True, shown)
         return Outcome(self.text, False, f"{shown}, a lower bound that does not decide: measure a longer horizon")

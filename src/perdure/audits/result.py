@@ -13,7 +13,7 @@ from perdure import _checks
 from perdure.audits.reading import Reading, crossing
 from perdure.errors import ArgumentError
 
-FORMAT = 1
+FORMAT = 2
 MEASURED, REDUCED, MISSING = "measured", "reduced", "not measured"
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from perdure.audits.charts import Heatmap, curve_series, heights, lengths_chart, memory_charts, plane_chart, safe, time_label
-from perdure.audits.headline import within
+from perdure.audits.charts import curve_series, heights, lengths_chart, memory_charts, time_label
+from perdure.audits.layer_sections import precision, reach, recurrence, sensitivity
+from perdure.audits.quantities import needed
 from perdure.audits.reading import Reading
 from perdure.audits.result import Audit
 from perdure.audits.words import number
-from perdure.errors import ArgumentError
 from perdure.report.chart import Chart, Series
 from perdure.report.table import Table
 
@@ -33,14 +33,6 @@ class Content:
     parts: tuple[str, ...]
     text: str
     content: Callable[[Audit], dict[str, Any]]
-
-
-def _measured(audit: Audit, name: str) -> dict[str, Any]:
-    """The data of a part: sections of parts that were not measured are not shown."""
-    found = audit.part(name)
-    if found is None:
-        raise ArgumentError(f"expected the audit to hold the part {name!r}, but it was not measured: its section cannot be shown")
-    return found
 
 
 def said(reading: dict[str, Any] | None) -> str:
@@ -81,7 +73,7 @@ def _memory(audit: Audit) -> dict[str, Any]:
     about = "Readings by probe; times after which the envelope stays below a share of its peak."
     texts = [f"The curve that speaks for the model: {memory['headline']}."]
     for sentence in (audit.part("agreement") or {"sentences": ()})["sentences"]:
-        numbers = "; ".join(f"{what} {number(value)}" for what, value in sentence["numbers"].items())
+        numbers = "; ".join(f"{what} {number(value)}" for what, value in sentence["numbers"].items() if value is not None)
         texts.append(sentence["text"] + (f" ({numbers})" if numbers else ""))
     more = _backgrounds(audit)
     return {
@@ -143,123 +135,31 @@ def _lengths(audit: Audit) -> dict[str, Any]:
 
 
 def _forgetting(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "forgetting")
-    series = curve_series({"largest difference of outputs": found["curve"]}, False, "largest difference of outputs")
+    found = needed(audit, "forgetting")
+    curves = {name: {"times": found["times"], "values": found[key], "noise_floor": found["noise_floor"]} for name, key in
+              (("worst pair", "worst"), ("median pair", "median"))}  # fmt: skip
+    called = found["law"] is not None and found["law"]["law"] != "undecided"
+    series = curve_series(curves, False, "worst pair" if called else "")
     caption = (
-        f"{found['pasts']} random pasts of {found['past']} steps, then one random future. The largest difference over pasts and channels."
+        f"{found['pairs']} pairs of random pasts of {found['past']} steps, each followed by one random future. Distance of the two outputs (largest over channels), "
+        "as a share of what it was at the first common step. "
+        f"Below {found['level']:g} in the last quarter counts as forgotten. {found['status'][:1].upper()}{found['status'][1:]}."
     )
     charts = []
     if any(s.y.size for s in series):
-        charts.append(Chart("plot-forgetting", "what is left of the past", time_label(audit.dt).replace("input", "future began"), "difference of outputs",
-                            tuple(series), caption, y_log=True, y_range=heights(series)))  # fmt: skip
-    answer = {True: "It forgets", False: "It does not forget", None: "Undecided"}[found["forgets"]]
-    return {"texts": (f"{answer}: {found['reason']}.",), "charts": charts}
-
-
-def _reach(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "reach")
-    lags, names = np.asarray(found["lags"]), tuple(str(name) for name in found["profiles"])
-    values = np.array([found["profiles"][name] for name in names])
-    share = values / np.maximum(values.max(1, keepdims=True), 1e-300)
-    rows = [
-        (name, number(max(found["profiles"][name])), *(within(found["half"][name][share], found["lags"]) for share in ("half", "most")))
-        for name in names
-    ]
-    table = Table(
-        "Lag within which a share of each layer's influence lies (steps).",
-        ("layer", "largest influence", "half of it", "99 % of it"),
-        tuple(rows),
-    )
-    side = "Negative lags are the future." if found["ahead"] else "Lag 0 is the same step."
-    caption = f"Each row as a share of its own largest value; mean over output steps and random signs, amid random input of {found['steps']} steps. {side}"
-    if len(names) != 1:
-        keep = slice(None, None, max(1, lags.size // 400))
-        charts: list[Any] = [
-            Heatmap(
-                "plot-reach",
-                "influence by layer and lag",
-                "lag (steps)",
-                "layer",
-                lags[keep],
-                names,
-                share[:, keep],
-                "share of the largest",
-                caption,
-            )
-        ]
-    else:
-        series = Series(names[0], lags.astype(float), np.where(share[0] > 1e-16, share[0], np.nan), 0.2, "solid")
-        charts = [
-            Chart(
-                "plot-reach",
-                "influence by lag",
-                "lag (steps)",
-                "share of the largest influence",
-                (series,),
-                caption,
-                y_log=True,
-                y_range=heights([series]),
-            )
-        ]
-    return {"charts": charts, "tables": [table]}
-
-
-def _recurrence(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "recurrence")
-    groups = {layer["name"]: np.array([complex(*z) for z in layer["eigenvalues"]]) for layer in found["layers"]}
-    caption = "Eigenvalues of one step of each recurrent layer at the equilibrium it reaches without input. Inside the circle a mode fades; near it, slowly."
-    rows = [(layer["name"], layer["kind"], str(layer["states"]), number(layer["spectral_radius"]), number(layer["time_constant"]), number(layer["stability_radius"]),
-             "; ".join(layer["notes"]) or layer["equilibrium"]) for layer in found["layers"]]  # fmt: skip
-    rows += [(name, "not measured", "–", "–", "–", "–", why) for name, why in found["failed"].items()]
-    columns = ("layer", "kind", "states", "spectral radius", "slowest time constant (steps)", "stability radius", "notes")
-    about = "Exact for the linearisation. The radius is the size of the smallest change of the step's matrix that keeps a mode alive for ever; complex changes are allowed."
-    return {
-        "charts": [plane_chart("plot-plane", "eigenvalues of the recurrent layers", groups, caption)],
-        "tables": [Table(about, columns, tuple(rows))],
-    }
-
-
-def _storage(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "storage")
-    rows = []
-    for row in found["rows"]:
-        r, moved, holds = row["readings"] or {}, number(row.get("moved")), f"{row['holds']:.0f}" if "holds" in row else "–"
-        law = law_text(row["law"]) if row["law"] else row["reason"] or "–"
-        rows.append((row["format"], moved, number(row["output"]), said(r.get("half_life")), said(r.get("horizon_1")), law, holds))
-    columns = (
-        "weights in",
-        "weights moved by (share)",
-        "outputs moved by (share)",
-        "half-life",
-        "1 % left",
-        "law",
-        "a pole near 1 can hold (steps)",
-    )
-    about = "Weights rounded, arithmetic in double precision. Last column: 1/eps of the format, for a discrete pole stored as such."
-    return {"tables": [Table(about, columns, tuple(rows))]}
-
-
-def _fragility(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "fragility")
-    shown = found["rows"][:24]
-    place = np.arange(len(shown), dtype=float)
-    series = [Series(label, place, np.array([row[key] if row[key] > 0 else np.nan for row in shown]), tone, None, marker, thin=False)
-              for label, key, tone, marker in (("memory (response to a pulse)", "memory", 0.1, "circle"), ("output", "output", 0.8, "square"))]  # fmt: skip
-    ticks = tuple((float(i), safe(row["group"][-18:])) for i, row in enumerate(shown)) if len(shown) <= 8 else ()
-    chart = Chart("plot-fragility", "relative change per relative change of the weights", "group of weights, by the effect on the memory", "relative change",
-                  tuple(series), f"Worst of {found['directions']} random directions, moved by {found['eps']:g} of the group's size: lower bounds.",
-                  y_log=True, x_ticks=ticks, y_range=heights(series), x_range=(-0.5, len(shown) - 0.5))  # fmt: skip
-    rows = [
-        (row["group"], f"{row['parameters']:,}".replace(",", " "), number(row["memory"]), number(row["output"])) for row in found["rows"]
-    ]
-    return {
-        "charts": [chart],
-        "tables": [Table("By group, the most fragile first.", ("weights of", "parameters", "memory", "output"), tuple(rows))],
-    }
+        charts.append(Chart("plot-forgetting", "what is left of different pasts", time_label(audit.dt).replace("input", "future began"),
+                            "distance / distance at the meeting", tuple(series), caption, y_log=True, y_range=heights(series)))  # fmt: skip
+    answer = {"forgets": "It forgets", "does not forget": "It does not forget", "undecided": "Undecided"}[found["forgets"]]
+    texts = [f"{answer}: {found['reason']}."]
+    if found["growth"] is not None:
+        most = "never more than" if found["parted"] <= 1 else f"at most {number(found['parted'])} times"
+        texts.append(f"Pasts that differ by next to nothing: their distance changes by a factor of {number(float(np.exp(found['growth'])))} a step (median), and is "
+                     f"{most} what it was at the meeting.")  # fmt: skip
+    return {"texts": (*texts, *(f"{note[:1].upper()}{note[1:]}." for note in found["notes"])), "charts": charts}
 
 
 def _capacity(audit: Audit) -> dict[str, Any]:
-    found = _measured(audit, "capacity")
+    found = needed(audit, "capacity")
     x, y = np.array(found["delays"], float), np.array(found["shares"], float)
     series = Series("R² of the readout", x, y, 0.2, "solid")
     error = "" if found["error"] is None or np.isnan(found["error"]) else f" ± {number(found['error'])}"
@@ -318,16 +218,26 @@ SECTIONS: dict[str, Content] = {
         "Whether the memory goes on by the same law past the length the model was trained on.",
         _lengths,
     ),
-    "reach": Content("Influence", ("reach",), "How much an output depends on what each layer held, by lag.", _reach),
+    "reach": Content(
+        "Influence", ("reach",), "How far each layer looks: how much its output depends on the input so many steps ago.", reach
+    ),
     "recurrence": Content(
         "Recurrent layers",
         ("recurrence",),
         "How each recurrent layer's own state fades near rest, and how little would stop it from fading.",
-        _recurrence,
+        recurrence,
     ),
-    "storage": Content("Precision", ("storage",), "What storing the weights in fewer bits does to the memory.", _storage),
-    "fragility": Content(
-        "Which weights the memory hangs on", ("fragility",), "Each group of weights moved by the same share of its own size.", _fragility
+    "precision": Content(
+        "Precision",
+        ("precision",),
+        "What coarser number formats do to the outputs and the memory: weights rounded, and the whole model run in the format.",
+        precision,
+    ),
+    "sensitivity": Content(
+        "Which weights carry the risk",
+        ("sensitivity",),
+        "Each group of weights moved by the same share of its size: how far the outputs and the half-life move.",
+        sensitivity,
     ),
     "capacity": Content("Memory capacity", ("capacity",), "How many steps of white noise can be read off the output.", _capacity),
     "properties": Content(

@@ -10,7 +10,8 @@ this move, so that the E reported was attained by weights in the balls: a lower 
 are tried while there is time.
 
 *Ascent.* Where what is left of the time allows, `perdure.perturbation_error` searches the group with the least of its tensors' radii for all of them, a
-smaller set; the larger value counts. It is a lower bound, too.
+smaller set; the larger value counts. It is a lower bound, too. An error is held against the norm of the
+model on the inputs of the same search, so that a linear map gives the share moved by either.
 
 By default beta_p is a share of the tensor's own norm, so that groups of different size compare: a share of 0.004 is what rounding to bfloat16 may do to an entry.
 """
@@ -31,16 +32,17 @@ from perdure import _checks
 from perdure._typing import Array, Tensor
 from perdure.audits.moves import kept, moved, moves_along, norms
 from perdure.audits.reading import crossing, law_of
-from perdure.errors import ArgumentError, ModelError, PerdureError
+from perdure.errors import ArgumentError, ModelError
 from perdure.memory.blocks import find
 from perdure.memory.precision import rounding
 from perdure.memory.running import Running, listed, run
 from perdure.stability.nonlinear.groups import kinds
 
 DIRECTIONS = 2  # constant inputs, noises and pulses, each
-ASCENT = 4000  # rows of the horizon that an ascent takes, about
+ASCENT = 12_000  # rows of the horizon that an ascent takes, about
 LATE = 0.75  # outputs are differentiated in the last quarter
 FUNCTIONALS = 3
+ROWS = 3 * DIRECTIONS  # of a call: zeros, constant inputs, noises, pulses
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class GroupRow:
         share: of each tensor's own norm; None where radii are absolute.
         radius: the largest radius of its tensors.
         error: E, a lower bound; inf where the moved model diverges, NaN where it was left out.
-        relative: E over the norm of the model.
+        relative: E over the norm of the model, on the inputs of the search that found it.
         gain: `relative` over the share (absolute radii: over the radius): 1 where a change of 1 % in the weights makes 1 % in the outputs.
         half_life: of the model with the worst move found, in units of dt; inf for never, None where it cannot be read off the horizon.
         method: "first step", "ascent", or "left out: ..." with the reason.
@@ -236,14 +238,15 @@ class _Search:
             return None
         return None if found.is_bound else float(found.value)
 
-    def tried(self, moves: Mapping[str, Tensor]) -> tuple[float, float | None]:
-        """E and half-life with some weights moved."""
+    def tried(self, moves: Mapping[str, Tensor], best: float = -math.inf) -> tuple[float, float | None]:
+        """E with some weights moved, and the half-life where E is above the best so far (None for no reading, and where it is not)."""
         with moved(self.weights, moves):
             try:
                 z = self._responses()
             except ModelError:
                 return math.inf, None
-        return self._size(z - self.base), self.half_life(z)
+        error = self._size(z - self.base)
+        return error, None if error <= best else self.half_life(z)
 
     def gradients(self) -> dict[str, Tensor]:
         """The derivative of one output, at a step of the last quarter, by every weight."""
@@ -261,7 +264,7 @@ class _Search:
 
     def result(self, radii: Array, relative: bool, groups: Any, options: tuple[bool, bool | None]) -> Sensitivity:
         running, notes = self.running, list(self.running.notes)
-        table = _groups(self.module, list(self.weights)) if groups is None else _given(groups, self.weights)
+        table = groups_of(self.module) if groups is None else _given(groups, self.weights)
         sizes = norms(self.weights, self.kinds)
         base_half = self.half_life(self.base)
         rows: dict[tuple[str, int], GroupRow] = {}
@@ -274,6 +277,7 @@ class _Search:
         for k in range(FUNCTIONALS):
             if k and gradients and running.affords(4 * 2, self.horizon):
                 gradients.append(self.gradients())
+            units: dict[str, Tensor] = {}
             for sign in (1.0, -1.0):
                 for i in range(len(radii)):
                     for group, names in table.items():
@@ -287,8 +291,8 @@ class _Search:
                             )
                             continue
                         g = gradients[min(k, len(gradients) - 1)] if gradients else None
-                        moves = moves_along(self.weights, g, self.kinds, reach, sign, self.rng)
-                        error, half = self.tried(moves)
+                        moves = self._moves(units, g, reach, sign)
+                        error, half = self.tried(moves, rows[key].error if key in rows else -math.inf)
                         if key not in rows or not error <= rows[key].error:
                             rows[key] = self._row(
                                 group,
@@ -317,6 +321,17 @@ class _Search:
             tuple(ordered), base_half, self.norm, self.horizon, self.dt, self.bound, self.seed, str(running.twin.dtype).removeprefix("torch."),
             left_out, spent, status, tuple(notes),
         )  # fmt: skip
+
+    def _moves(
+        self, units: dict[str, Tensor], gradients: Mapping[str, Tensor] | None, reach: Mapping[str, float], sign: float
+    ) -> dict[str, Tensor]:
+        """Moves of length `reach` along the gradients, by unit moves that are made once; random ones without gradients."""
+        if gradients is None:
+            return moves_along(self.weights, None, self.kinds, reach, sign, self.rng)
+        for name in reach:
+            if name not in units:
+                units |= moves_along(self.weights, gradients, self.kinds, {name: 1.0}, 1.0, self.rng)
+        return {name: sign * radius * units[name] for name, radius in reach.items()}
 
     def _row(
         self, group: str, names: Sequence[str], sizes: Mapping[str, float], radius: float, reach: Mapping[str, float], relative: bool, error: float,
@@ -357,26 +372,28 @@ class _Search:
                     twin, None, radii * least, groups=own, horizon=self.horizon * self.dt, dt=self.dt, bound=self.bound, seed=self.seed, perturbations=2,
                     input_size=self.running.size, batch_first=batch_first,
                 )  # fmt: skip
-            except PerdureError as error:
-                notes.append(f"no ascent: {str(error).splitlines()[0][:160]}")
+            except Exception as error:  # not every model can be run with many weights at once
+                notes.append(f"no ascent: {(str(error).splitlines() or [type(error).__name__])[0][:160]}")
                 break
             searched += 1
+            norm = max(self.norm, curve.target_norm) if math.isfinite(curve.target_norm) else self.norm
             self.running.each = max(self.running.each, (self.running.clock.now() - begun) / (cost * self.horizon))
             for i, value in enumerate(curve.error):
                 if value > rows[group, i].error:
-                    share = float(value) / self.norm if self.norm > 0 else math.nan
+                    share = max(rows[group, i].relative, float(value) / norm if norm > 0 else math.nan)
                     rows[group, i] = replace(
                         rows[group, i], error=float(value), relative=share, gain=share / float(radii[i]), method="ascent"
                     )
         return notes
 
 
-def _groups(module: nn.Module, names: Sequence[str]) -> dict[str, list[str]]:
-    """Layers, and what is beside them by its first name; of one layer alone its weights by kind.
+def groups_of(module: nn.Module) -> dict[str, list[str]]:
+    """Names of parameters by group: layers, and what is beside them by its first name; of one layer alone its weights by kind.
 
-    >>> list(_groups(nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1)), ["0.weight", "1.weight"])), list(_groups(nn.RNN(1, 1), ["weight_ih_l0"]))
-    (['0', '1'], ['input'])
+    >>> list(groups_of(nn.Sequential(nn.Linear(1, 2), nn.Linear(2, 1)))), list(groups_of(nn.RNN(1, 1, bias=False)))
+    (['0', '1'], ['input', 'recurrent'])
     """
+    names = [n for n, p in module.named_parameters() if p.is_floating_point() or p.is_complex()]
     blocks = [name for name, _ in find(module)]
     found: dict[str, list[str]] = {}
     for name in names:

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; infinity and zero by their sign, nothing as a dash.
+    """Three significant digits, below a million without an exponent; infinity and zero by their sign, nothing as a dash.
 
-    >>> number(0.0123456), number(math.inf), number(0.0), number(None)
-    ('0.0123', '∞', '0', '–')
+    >>> number(0.0123456), number(4088.0), number(math.inf), number(0.0), number(None)
+    ('0.0123', '4090', '∞', '0', '–')
     """
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return "0" if value == 0 else f"{value:.3g}"
+    return "0" if value == 0 else f"{float(f'{value:.3g}'):.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def percent(share: float) -> str:

@@ -10,7 +10,10 @@ import typer
 from perdure.cli.app import app, progress
 from perdure.errors import ArgumentError
 
-SPEC = "package.module:name of a model, or of a function that builds one. Its module is imported: that is the only code of yours that runs."
+SPEC = (
+    "package.module:name of a model, or of a function that builds one. Its module is looked for in the current folder first, as by python -m, and imported: "
+    "that is the only code of yours that runs."
+)
 Horizon = Annotated[int, typer.Option("--horizon", help="Steps to measure: the length the model is trained on.")]
 Width = Annotated[int | None, typer.Option("--input-size", help="Input channels, where the model does not tell.")]
 Step = Annotated[float, typer.Option("--dt", help="Time between steps.")]

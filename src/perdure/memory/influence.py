@@ -13,6 +13,9 @@ All layers and all lags come out of one pair of runs of the model for each direc
 With the d unit vectors for v both numbers are complete. Where d is larger, v are vectors of random signs: E |J_o v|^2 = sum_i J_oi^2, so that rms is an unbiased
 estimate in its square (Hutchinson), with a standard error from the spread over directions and backgrounds, and max |J_o v| <= sum_i |J_oi| makes sup a lower bound.
 
+The step h is eps^(1/3), eps being the precision that the outputs really have: a model that works in float32 inside gives no more in float64, which shows in tangents by
+h and 2h.
+
 For a linear recurrence y = c h, h' = W h + U x, rms and sup are the row norms of c W^j U.
 """
 
@@ -23,9 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from perdure import _checks
-from perdure._typing import Array
+from perdure._typing import Array, Tensor
 from perdure.errors import ArgumentError
 from perdure.memory.blocks import Outputs, find, unstacked
 from perdure.memory.precision import output_eps, rounding
@@ -188,6 +192,21 @@ def influence(
     return run(model, body, "influence", dtype=dtype, seed=seed, seconds=seconds, dt=dt, input_size=input_size, batch_first=batch_first)
 
 
+class _Coarsest(TorchDispatchMode):
+    """Follows the coarsest floating-point type of the tensors made inside the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.eps = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for item in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(item, torch.Tensor) and item.is_floating_point():
+                self.eps = max(self.eps, float(torch.finfo(item.dtype).eps))
+        return out
+
+
 class _Measurement:
     """Nudges so far."""
 
@@ -207,19 +226,42 @@ class _Measurement:
         running.call = unstacked(running.call)
         self.running, self.notes = running, list(running.notes)
         self.around = backgrounds(background, count, horizon, running.size, bound, rng)
-        self.step = self._foresight(rng, bound) if causal is None else 0 if causal else horizon // 2
+        y = self._answers(rng, bound)
+        self.eps = max(
+            float(torch.finfo(running.twin.dtype).eps), output_eps(y[1])
+        )  # of a model that works in float32 inside, that of float32
+        self.step = self._foresight(y) if causal is None else 0 if causal else horizon // 2
         self.v = directions(running.size, nudges, rng)
         self.exact = len(self.v) == running.size and running.size <= nudges
         self.watched = _named(running, names)
-        self.eps = float(torch.finfo(running.twin.dtype).eps)
+        self._settle()
 
-    def _foresight(self, rng: np.random.Generator, bound: float) -> int:
-        """The step to nudge: 0 where outputs stay as they are until the middle step when the input changes from there on, else the middle one."""
+    def _settle(self) -> None:
+        """Where single precision is at work inside, tangents by steps h and 2h differ by more than the outputs' own type explains."""
+        single = float(torch.finfo(torch.float32).eps)
+        if self.eps >= single:
+            return
+        try:
+            with _Coarsest() as seen:
+                one, two = (
+                    self._tangents(Outputs(self.running.call.layout), self.around[0], self.v[:1], times)[WHOLE] for times in (1.0, 2.0)
+                )
+        except NotImplementedError:  # a part of the model that cannot be followed
+            return
+        if seen.eps >= single and float(np.abs(one[0] - two[0]).max()) > one[1]:
+            self.eps = single
+
+    def _answers(self, rng: np.random.Generator, bound: float) -> Tensor:
+        """Outputs of a background and of the same changed from the middle step on, (2, T, o)."""
         x = np.repeat(self.around[:1], 2, 0)
         middle = x.shape[1] // 2
         x[1, middle:] += rng.uniform(-bound, bound, x[1, middle:].shape)
-        y = self.running(self.running.tensor(x))
-        limit = AHEAD * output_eps(y[1]) * float(y.abs().max())
+        return self.running(self.running.tensor(x))
+
+    def _foresight(self, y: Tensor) -> int:
+        """The step to nudge: 0 where outputs stay as they are until the middle step when the input changes from there on, else the middle one."""
+        middle = y.shape[1] // 2
+        limit = AHEAD * self.eps * float(y.abs().max())
         return middle if float((y[1, :middle] - y[0, :middle]).abs().max()) > limit else 0
 
     def result(self, lags: Any, dt: float, seed: int) -> Influence:
@@ -272,9 +314,9 @@ class _Measurement:
             str(running.twin.dtype).removeprefix("torch."), status, tuple(self.notes),
         )  # fmt: skip
 
-    def _tangents(self, outputs: Outputs, x: Array, v: Array) -> dict[str, tuple[Array, float]]:
+    def _tangents(self, outputs: Outputs, x: Array, v: Array, times: float = 1.0) -> dict[str, tuple[Array, float]]:
         """J v by name, (R, T, C), and its rounding."""
-        h = self.eps ** (1 / 3) * max(1.0, float(np.abs(x).max()))
+        h = times * self.eps ** (1 / 3) * max(1.0, float(np.abs(x).max()))
         found: dict[str, tuple[Array, float]] = {}
         nudge = np.zeros((len(v), *x.shape))
         nudge[:, self.step] = h * v

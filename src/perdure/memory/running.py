@@ -18,6 +18,7 @@ from perdure.adapters.sequence import Adapted
 from perdure.errors import ArgumentError, ArgumentTypeError, ModelError, PerdureError
 
 ELEMENTS = 2**25  # numbers in the widest layer that a call may hold
+SHORT = 32  # steps of a call that is made for its time
 
 
 @dataclass
@@ -97,6 +98,15 @@ class Running:
     def affords(self, rows: int, steps: int) -> bool:
         """Whether so many rows more fit into the time left, by what the last ones took."""
         return self.each * rows * steps <= self.clock.left
+
+    def times(self, rows: int, steps: int) -> bool:
+        """The same, by a short call made for that where there is a limit: of a model in a type in which it may be many times slower."""
+        if self.clock.seconds is None:
+            return True
+        x = torch.zeros(rows, min(steps, SHORT), self.size, dtype=self.twin.dtype, device=self.twin.device)
+        for _ in range(2):  # the first one may have to set something up
+            self(x)
+        return self.affords(rows, steps)
 
 
 Result = TypeVar("Result")
