@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from perdure._typing import Array
 from perdure.audits.words import number
 from perdure.errors import ArgumentError
 from perdure.memory.law import DecayFit, fit_decay
@@ -29,9 +28,6 @@ STATUS = {
     "at least": "lower bound: not reached within what was measured, and no law is called",
 }
 FAR = 8.0  # times what was measured: as far as a law is carried
-
-SETTLING = 0.35
-FALLING = "the memory is still falling at the end: a level that persists and a slow decay look alike there (measure a longer horizon)"
 
 
 @dataclass(frozen=True)
@@ -72,22 +68,9 @@ def law_of(curve: Mapping[str, Any]) -> DecayFit | None:
     """The decay law of a curve (`MemoryFunction.to_dict()` or one like it), or None where all is noise or nothing is there."""
     values = np.asarray(curve["values"], float)
     try:
-        fit = fit_decay(np.asarray(curve["times"], float), values, noise_floor=float(curve["noise_floor"]))
+        return fit_decay(np.asarray(curve["times"], float), values, noise_floor=float(curve["noise_floor"]))
     except ArgumentError:
         return None
-    if fit.law == "persistent" and _still_falling(values, float(curve["noise_floor"])):
-        return replace(fit, law="undecided", reason=FALLING)
-    return fit
-
-
-def _still_falling(values: Array, floor: float) -> bool:
-    """Whether the envelope falls in the last quarter by a good part of what it falls in the second: it has not settled.
-
-    A level that is approached at a rate of 3 / T, the slowest that the persistent law takes, gives e^-1.5 = 0.22; a straight line 1.
-    """
-    envelope = np.maximum.accumulate(values[::-1])[::-1]
-    q = [envelope[min(k * values.size // 4, values.size - 1)] for k in range(5)]
-    return bool(q[3] - q[4] > max(SETTLING * (q[1] - q[2]), 4 * floor))
 
 
 def crossing(curve: Mapping[str, Any], level: float, fit: DecayFit | None = None) -> Reading:
