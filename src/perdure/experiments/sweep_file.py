@@ -46,11 +46,14 @@ def _parsed(text: str, name: str) -> Any:
     import yaml
 
     class Once(yaml.SafeLoader):
-        """Refuses a name that is given twice, of which YAML would keep the last."""
+        """Refuses what is no text in the place of a name, and a name that is given twice, of which YAML would keep the last."""
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen = set()
             for key, _ in node.value:
+                if key.tag.removeprefix("tag:yaml.org,2002:") not in ("str", "merge"):
+                    what = f"`{key.value}`" if isinstance(key, yaml.ScalarNode) else "a list or a mapping"
+                    raise yaml.constructor.ConstructorError(None, None, f"{what} stands where a name belongs", key.start_mark)
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(None, None, f"`{key.value}` is given twice", key.start_mark)
                 seen.add(key.value)

@@ -19,6 +19,7 @@ from perdure.parametrizations import BY_NAME as MAPS
 from perdure.parametrizations.structures import BY_NAME as STRUCTURES
 
 GROUPS = ("recurrent", "input", "readout", "bias")
+WIDEST = 4096
 
 
 def _no_truth(value: Any) -> Any:
@@ -137,17 +138,17 @@ class SweepSpec(Spec):
 
     title: str = "sweep"
     targets: Annotated[tuple[AnyTarget, ...], Field(min_length=1)]
-    widths: Annotated[tuple[Annotated[Whole, Field(ge=1)], ...], Field(min_length=1)]
+    widths: Annotated[tuple[Annotated[Whole, Field(ge=1, le=WIDEST)], ...], Field(min_length=1)]
     activations: Annotated[tuple[str, ...], Field(min_length=1)] = ("linear",)
     parametrizations: Annotated[tuple[str, ...], Field(min_length=1)] = ("direct", "exp")
     structures: Annotated[tuple[str, ...], Field(min_length=1)] = ("usual",)
     groups: Annotated[tuple[str, ...], Field(min_length=1)] = ("recurrent",)
-    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[Whole, Field(ge=0, lt=2**32)], ...], Field(min_length=1)] = (0,)
     radii: Annotated[tuple[Annotated[Number, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
     dt: Annotated[Number, Field(gt=0)] = 0.1
     horizon: Annotated[Number, Field(gt=0)] = 25.6
     bound: Annotated[Number, Field(gt=0)] = 1.0
-    perturbations: Annotated[Whole, Field(ge=1)] = 8
+    perturbations: Annotated[Whole, Field(ge=1, le=100_000)] = 8
 
     @field_validator("targets")
     @classmethod
@@ -175,11 +176,13 @@ class SweepSpec(Spec):
     @field_validator("groups")
     @classmethod
     def _known_groups(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        found = []
         for name in value:
-            parts = name.split("+")
-            if name != "all" and (set(parts) - set(GROUPS) or len(set(parts)) < len(parts)):
+            parts = {part.strip() for part in name.split("+")}
+            if name != "all" and parts - set(GROUPS):
                 raise ValueError(f"Input should be all, or some of {', '.join(GROUPS)} joined by +; {name!r} is not")
-        return value
+            found.append("all" if name == "all" else "+".join(group for group in GROUPS if group in parts))
+        return tuple(found)  # in one order, so that two names of the same groups are one cell
 
     @field_validator("radii")
     @classmethod
@@ -198,7 +201,11 @@ class SweepSpec(Spec):
 
 
 def cells(spec: SweepSpec) -> tuple[list[Job], dict[str, str]]:
-    """The cells that make sense, and of the combinations left out which and why."""
+    """The cells that make sense, and of the combinations left out which and why.
+
+    Raises:
+        ArgumentError: none makes sense.
+    """
     jobs: dict[tuple[Any, ...], Job] = {}
     skipped: dict[str, str] = {}
     for activation in spec.activations:
@@ -215,6 +222,12 @@ def cells(spec: SweepSpec) -> tuple[list[Job], dict[str, str]]:
                                 f"usual means {found[0]} here, which is in the list too"
                             )
                         jobs[tuple(job.values())] = job
+    if not jobs:
+        reasons = "; ".join(dict.fromkeys(skipped.values()))
+        raise ArgumentError(
+            f"expected one combination of activation, parametrization, structure and group at least to make sense, but all are left out ({reasons}): "
+            "add to these lists"
+        )
     order = {str(target): i for i, target in enumerate(spec.targets)}
     return sorted(jobs.values(), key=lambda job: order[str(job["target"])]), skipped
 

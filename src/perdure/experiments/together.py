@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from perdure.errors import ArgumentError, PerdureError
 from perdure.experiments.base import Data, Experiment, Spec
 
-SHARED = 2  # experiments at a time on this machine's pool of processes: the jobs of one fill the gaps that the last jobs of another leave
+AT_ONCE = 2  # experiments at a time on this machine's pool of processes: the jobs of one fill the gaps that the last jobs of another leave
+LEAVE = 5.0  # seconds to wait, at most, until both have noticed that they are stopped
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def run_all(
         wanted: of `items`.
         data: folders.
         store: root folder of the runs.
-        backend: as `perdure.experiments.run.run` takes it. On "loky" two experiments share the pool of processes.
+        backend: as `perdure.experiments.run.run` takes it. On "loky" two experiments share the pool of processes; those that share jobs run one after the other.
         address: of a cluster.
         workers: processes; None for all processors.
         tick: called with name, jobs done and jobs in all, one call at a time.
@@ -95,13 +97,14 @@ def run_all(
 
     Raises:
         ArgumentError: backend, address or workers cannot be used, or the store cannot be written.
+        KeyboardInterrupt: Ctrl-C. Finished jobs are in the store; those that were running on "loky" are killed, so that it comes at once.
     """
     from perdure.experiments.run import run
 
     lock, stop = threading.Lock(), threading.Event()
 
     def one(item: Item) -> Done:
-        if item.needs is not None or stop.is_set():
+        if item.needs is not None:
             return Done(item)
 
         def told(done: int, total: int) -> None:
@@ -119,16 +122,45 @@ def run_all(
         except Exception as error:  # an experiment's own fault: the others go on, and it is named at the end
             return Done(item, fault=f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
-    at_once = SHARED if backend == "loky" else 1
-    with ThreadPoolExecutor(at_once) as pool:
-        futures = [pool.submit(one, item) for item in wanted]
-        try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-            return [future.result() for future in futures]
-        except BaseException:  # Ctrl-C too: finished jobs are in the store, the others stop at their next step
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    if backend != "loky":  # in this thread, which Ctrl-C reaches in the middle of a job
+        return [one(item) for item in wanted]
+
+    def each(chain: Sequence[int]) -> dict[int, Done]:
+        return {i: one(wanted[i]) for i in chain if not stop.is_set()}
+
+    pool = ThreadPoolExecutor(AT_ONCE)
+    futures = [pool.submit(each, chain) for chain in _chains(wanted)]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        done = {i: result for future in futures for i, result in future.result().items()}
+    except BaseException:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        _kill_workers(futures)
+        raise
+    pool.shutdown()
+    return [done[i] for i in range(len(wanted))]
+
+
+def _chains(wanted: Sequence[Item]) -> list[list[int]]:
+    """Places of the items, those together that must run one after the other: what one computes the next finds in the store."""
+    chains: dict[str, list[int]] = {}
+    for i, item in enumerate(wanted):
+        chains.setdefault(item.experiment.shared or item.experiment.name, []).append(i)
+    return list(chains.values())
+
+
+def _kill_workers(futures: Sequence[Future[Any]]) -> None:
+    """End joblib's processes here with the jobs that they are at; again while an experiment that was just about to begin starts new ones."""
+    from joblib.externals.loky import reusable_executor
+
+    until = time.monotonic() + LEAVE
+    while True:
+        executor = reusable_executor._executor
+        if executor is not None:
+            executor.shutdown(kill_workers=True)
+        if not wait(futures, timeout=0.1).not_done or time.monotonic() > until:
+            return
 
 
 def _folder(path: str | Path | None, argument: str) -> Path | None:

@@ -9,8 +9,11 @@ from typing import Any
 
 from perdure.experiments import catalogue
 from perdure.experiments.base import Claim, Experiment
+from perdure.experiments.fingerprint import code_fingerprint
 from perdure.report.chapter import Chapter, chapter, seeds
 from perdure.report.provenance import PACKAGES, duration, today, versions
+
+EARLIER = "These rows were computed by an earlier state of the code: run it again to have the current one."
 
 
 def from_run(run: Any, experiment: Experiment | None = None) -> Chapter:
@@ -38,7 +41,9 @@ def from_run(run: Any, experiment: Experiment | None = None) -> Chapter:
     failed = {names.get(str(failure.key), str(failure.key)): str(failure.message) for failure in run.failures}
     missing = [names.get(str(key), str(key)) for key in run.missing]
     found = chapter(experiment, run.profile, spec, run.table, missing, failed, seconds=sum(run.job_seconds.values()), total=len(run.keys))
-    return replace(found, code=str(run.manifest["code"]), data=str(run.manifest["data"] or ""))
+    code = str(run.manifest["code"])
+    notes = found.notes if code == code_fingerprint(experiment) else (EARLIER, *found.notes)
+    return replace(found, notes=notes, code=code, data=str(run.manifest["data"] or ""))
 
 
 def labels(jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -28,7 +28,8 @@ def save(run: Any, spec: Any, skipped: Mapping[str, str]) -> list[Path]:
     if not len(run.table):
         return written
     charts = tuple(Sweep().charts(run.table, spec))
-    findings = [f"{len(run.keys) - len(run.missing)} of {len(run.keys)} cells have rows."]
+    total = len(run.keys)
+    findings = [f"{total - len(run.missing)} of {total} cell{'s have' if total != 1 else ' has'} rows."]
     findings += [f"Left out: {name}: {why}." for name, why in skipped.items()]
     findings += [f"Failed: {failure}" for failure in run.failures]
     text = "The perturbation error against the radius, one chart for each combination of target, activation, map, structure and group. β = 0 stands at the left edge."
