@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from perdure.nn import ContinuousRNN, DiagonalSSM
 from perdure.ops.recurrence import ACTIVATIONS
@@ -14,14 +15,14 @@ from perdure.parametrizations import BY_NAME as MAPS
 from perdure.parametrizations.structures import BY_NAME as STRUCTURES
 
 D = torch.float64
-SMOOTH = [name for name in ACTIVATIONS if name not in ("relu", "hardtanh")]
+INTEGRATORS = ("euler", "exponential", "rk4")
 KINDS = [("rnn", structure, name) for structure in STRUCTURES for name in MAPS] + [
     ("ssm", kind, name) for kind in ("complex", "real") for name in MAPS
 ]
 CONSTRUCTORS = {"rnn": ContinuousRNN, "ssm": DiagonalSSM}
 
 
-def make(kind, structure, parametrization, activation="tanh", d=2, m=3, layers=1, dtype=D):
+def make(kind, structure, parametrization, activation="tanh", d=2, m=3, layers=1, dtype=D, integrator="euler", **options):
     """A layer with the batch first."""
     torch.manual_seed(0)
     common = {
@@ -31,9 +32,9 @@ def make(kind, structure, parametrization, activation="tanh", d=2, m=3, layers=1
         "batch_first": True,
         "dtype": dtype,
         "dt": 0.3,
-    }
+    } | options
     if kind == "rnn":
-        return ContinuousRNN(d, m, structure=structure, **common)
+        return ContinuousRNN(d, m, structure=structure, integrator=integrator, **common)
     return DiagonalSSM(d, m, state_size=4, real=structure == "real", **common)
 
 
@@ -61,19 +62,6 @@ def test_gradients_against_finite_differences(layer):
     fast = layer if isinstance(layer, ContinuousRNN) and layer.structure == "dense" else None
     tolerance = 1e-5 if fast is not None else 1e-6  # a matrix logarithm has the rounding of its inverse
     assert torch.autograd.gradcheck(run, (x, start, *parameters), atol=tolerance)
-
-
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("kind", ["rnn", "ssm"])
-def test_every_activation(kind, activation):
-    layer = make(kind, "diagonal" if kind == "rnn" else "complex", "exp", activation)
-    x = torch.randn(2, 5, 2, dtype=D, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: layer(x)[0], x)
-    y, _ = layer(x)
-    state = None
-    for k in range(5):
-        out, state = layer.step(x[:, k], state)
-        torch.testing.assert_close(out, y[:, k])
 
 
 def test_forward_is_repeated_steps(layer):
@@ -130,11 +118,20 @@ def test_save_load_and_copy(layer):
     assert torch.equal(other(x)[0], wanted)
 
 
-@given(st.sampled_from(["rnn", "ssm"]), st.integers(1, 4), st.integers(1, 9), st.integers(0, 40), st.integers(1, 5), st.integers(1, 2))
-@settings(max_examples=40)
-def test_sizes(kind, d, m, T, B, layers):
-    """Chunked state passing and repeated steps at any size."""
-    layer = make(kind, "diagonal" if kind == "rnn" else "complex", "exp", d=d, m=m, layers=layers)
+@given(
+    st.sampled_from(KINDS),
+    st.sampled_from(list(ACTIVATIONS)),
+    st.sampled_from(INTEGRATORS),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.integers(0, 20),
+    st.integers(1, 5),
+    st.integers(1, 2),
+)
+@settings(max_examples=60)
+def test_sizes(kind, activation, integrator, d, m, T, B, layers):
+    """Chunked state passing at any size, for any layer, structure, map, activation and integrator; packed rows of any length."""
+    layer = make(*kind, activation, d=d, m=m, layers=layers, integrator=integrator)
     x = torch.randn(B, T, d, dtype=D)
     y, end = layer(x)
     assert y.shape == (B, T, m)
@@ -142,6 +139,14 @@ def test_sizes(kind, d, m, T, B, layers):
     second, state = layer(x[:, T // 2 :], state)
     torch.testing.assert_close(torch.cat([first, second], 1), y)
     torch.testing.assert_close(state, end)
+    if T:
+        lengths = torch.arange(B) % T + 1
+        packed, last = layer(pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
+        padded, _ = pad_packed_sequence(packed, batch_first=True)
+        for row, n in enumerate(lengths.tolist()):
+            alone, after = layer(x[row, :n])
+            torch.testing.assert_close(padded[row, :n], alone)
+            torch.testing.assert_close(last[:, row], after)
 
 
 @pytest.mark.parametrize("kind", ["rnn", "ssm"])

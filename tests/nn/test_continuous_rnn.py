@@ -107,6 +107,23 @@ def test_no_weights_make_a_guarded_network_grow(structure):
     assert float((y[-1] - y[-2]).abs().max()) < 1e-2 * float((y[1] - y[0]).abs().max())
 
 
+@pytest.mark.parametrize("dt", [1.0, 0.1])
+@pytest.mark.parametrize("integrator", ["euler", "exponential"])
+def test_fresh_pairs_turn_and_decay_at_their_time_constants(integrator, dt):
+    """The factor of one step is read off the layer itself: two runs with linear sigma and no input."""
+    layer = ContinuousRNN(1, 5, structure="complex", activation="linear", integrator=integrator, dt=dt, dtype=D)
+    assert float(layer.recurrent_l0.frequency.abs().min()) > 0
+    with torch.no_grad():
+        h0 = torch.eye(5, dtype=D)[None]
+        one = layer(torch.zeros(1, 5, 1, dtype=D), h0)[1][0].T  # (m, m), what a step makes of a state
+    factors = torch.linalg.eigvals(one)
+    want = torch.exp(-1 / torch.tensor([1.0, 1.0, 10.0, 10.0, 100.0], dtype=D))
+    torch.testing.assert_close(factors.abs().sort().values[:4], want[:4])
+    assert float((factors.imag.abs() > 0).sum()) == 4
+    slow = factors[(factors.imag > 0) & (factors.abs() > 0.5)]
+    assert float(slow.angle()) == pytest.approx(0.1, rel=0.05)  # a radian in a time constant
+
+
 def test_dropout_acts_between_layers_in_training_only():
     layer = ContinuousRNN(2, 50, num_layers=2, dropout=0.5)
     x = torch.randn(5, 3, 2)
@@ -149,8 +166,38 @@ def test_copies_pickles_and_state_dicts():
     other.load_state_dict(layer.state_dict())
     for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), other):
         assert torch.equal(twin(x)[0], layer(x)[0])
-    replica = torch.nn.parallel.replicate(layer, []) if torch.cuda.is_available() else []
-    assert replica == []
+
+
+def replicate(module, weights, prefix=""):
+    """What torch.nn.DataParallel puts on each device: copies without parameters, whose weights are plain attributes."""
+    replica = module._replicate_for_data_parallel()
+    for name, child in module.named_children():
+        setattr(replica, name, replicate(child, weights, f"{prefix}{name}."))
+    for name, parameter in [*module._parameters.items(), *module._buffers.items()]:
+        if parameter is None:
+            replica._parameters[name] = None
+        else:
+            setattr(replica, name, weights[prefix + name])
+    return replica
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"structure": "symmetric", "bidirectional": True, "num_layers": 2}, {"structure": "complex", "output_size": 3},
+    {"structure": "dissipative", "integrator": "exponential"}, {"structure": "dense", "bias": False},
+])  # fmt: skip
+def test_replicas_for_data_parallel_give_the_same_outputs_and_gradients(options):
+    torch.manual_seed(0)
+    layer = ContinuousRNN(2, 4, dtype=D, **options)
+    x = torch.randn(5, 6, 2, dtype=D)
+    weights = {name: p * 1.0 for name, p in layer.named_parameters()} | dict(layer.named_buffers())  # not leaves, as after a broadcast
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    wanted = torch.autograd.grad(layer(x)[0].square().sum(), parameters)
+    parts = [replicate(layer, weights)(part)[0] for part in x.split(3, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), layer(x)[0])
+    found = torch.autograd.grad(sum(part.square().sum() for part in parts), parameters)
+    for name, a, b in zip(names, found, wanted, strict=True):
+        assert float(b.abs().max()) > 0, name
+        torch.testing.assert_close(a, b, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_meta_construction():
@@ -195,7 +242,21 @@ def test_zero_length_and_empty_batches():
     (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2).long()), "float32"),
     (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2), torch.zeros(1, 2, 2)), "hx"),
     (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2), torch.zeros(1, 1, 2).double()), "hx"),
+    (lambda: ContinuousRNN(2, 2)([[1.0, 2.0]]), "`input` to be a tensor or a PackedSequence, but got list"),
+    (lambda: ContinuousRNN(2, 2).step([1.0, 2.0]), "`x` to be a tensor, but got a list"),
+    (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2), (torch.zeros(1, 1, 2),) * 2), r"`hx` to be one tensor, not \(h, c\), but got a tuple of 2"),
+    (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2), [torch.zeros(1, 1, 2)]), r"`hx` to be one tensor, not \(h, c\), but got a list of 1"),
+    (lambda: ContinuousRNN(2, 2)(torch.zeros(3, 1, 2), 0.0), r"`hx` to be a tensor, but got a float: pass one of shape \(1, 1, 2\)"),
+    (lambda: ContinuousRNN(2, 2).step(torch.zeros(1, 2), (torch.zeros(1, 1, 2),) * 2), r"`hx` to be one tensor, not \(h, c\)"),
+    (lambda: ContinuousRNN(2, 2, dtype=torch.int32), "`dtype` to be None, torch.float32, .* but got torch.int32"),
+    (lambda: ContinuousRNN(2, 2, dtype=torch.complex64), "`dtype` .* but got torch.complex64"),
+    (lambda: ContinuousRNN(2, 2, dtype="float32"), "`dtype` .* but got 'float32': pass torch.float32"),
+    (lambda: ContinuousRNN(2, 2, dtype=float), "`dtype` .* but got <class 'float'>"),
+    (lambda: ContinuousRNN(2, 2, structure="complex").assign_timescales([1.0, 2.0]), "`rates` to be the same for states 0 and 1"),
+    (lambda: ContinuousRNN(2, 2).assign_timescales([1.0]), r"`times` to be of shape \(2,\), but got \(1,\)"),
+    (lambda: ContinuousRNN(2, 2).assign_timescales([1.0, 0.0]), "`times` to be positive"),
 ])  # fmt: skip
+@pytest.mark.usefixtures("as_installed")
 def test_bad_input(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()

@@ -28,6 +28,36 @@ def test_continuous_rnn_gets_them(structure):
         torch.testing.assert_close(times, init.timescales(8, longest=512.0), rtol=1e-8 if structure != "dissipative" else 0.1, atol=0)
 
 
+@pytest.mark.parametrize("m", [1, 2, 4, 5, 8])
+def test_a_complex_network_gets_the_longest_and_every_other_time_of_its_pairs(m):
+    layer = init.timescales_(ContinuousRNN(1, m, structure="complex", num_layers=2, dtype=torch.float64), longest=1000.0)
+    for cell in layer.cells():
+        times = -1 / cell.spectrum().real
+        torch.testing.assert_close(times, init.timescales((m + 1) // 2, longest=1000.0).repeat_interleave(2)[:m])
+        assert float(times.max()) == pytest.approx(1000.0)
+        assert len(cell.frequency) == 0 or float(cell.frequency.min()) > 0
+    again = init.timescales_(ContinuousRNN(1, m, structure="complex", dtype=torch.float64), times)  # one a state, equal in pairs
+    torch.testing.assert_close(-1 / next(again.cells()).spectrum().real, times)
+
+
+@pytest.mark.parametrize("structure", ["diagonal", "complex", "dense"])
+def test_a_fresh_network_covers_1_to_100_steps(structure):
+    for m in (1, 2, 5):
+        times = -1 / next(ContinuousRNN(1, m, structure=structure, dtype=torch.float64).cells()).spectrum().real
+        assert float(times.max()) == pytest.approx(100.0)
+        assert float(times.min()) == pytest.approx(1.0 if m > 2 or (m == 2 and structure != "complex") else 100.0)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU])
+def test_a_gated_layer_covers_2_to_1000_steps_unless_told(kind):
+    layer = init.timescales_(kind(1, 3))
+    torch.testing.assert_close(
+        layer.bias_ih_l0[3:6].detach().double().exp() + 1, torch.logspace(np.log10(2), 3, 3, dtype=torch.float64), rtol=1e-5, atol=0
+    )
+    layer = init.timescales_(kind(1, 3), longest=50.0)
+    assert float(layer.bias_ih_l0[5].detach().exp()) == pytest.approx(49.0, rel=1e-5)
+
+
 def test_diagonal_ssm_gets_them():
     layer = init.timescales_(DiagonalSSM(1, 2, state_size=6, num_layers=2, dt=0.5), shortest=1.0, longest=100.0)
     torch.testing.assert_close(layer.timescales()[1], init.timescales(6, longest=100.0), rtol=1e-6, atol=0)
@@ -96,12 +126,25 @@ def test_parameter_groups_hold_each_parameter_once():
     (lambda: init.timescales(3, law="stretched"), "'polynomial'"),
     (lambda: init.timescales_(torch.nn.RNN(1, 2)), "RNN"),
     (lambda: init.timescales_(torch.nn.LSTM(1, 2, bias=False), longest=10.0, shortest=2.0), "biases"),
-    (lambda: init.timescales_(torch.nn.LSTM(1, 2), longest=10.0), "above 1"),
+    (lambda: init.timescales_(torch.nn.LSTM(1, 2), shortest=1.0), "above 1"),
+    (lambda: init.timescales_(torch.nn.LSTM(1, 2), longest=1.5), "`longest` to be at least shortest = 2, but got 1.5"),
+    (lambda: init.timescales_(ContinuousRNN(1, 4, structure="complex"), torch.tensor([1.0, 2.0, 3.0, 3.0])), "same for states 0 and 1"),
+    (lambda: init.timescales_(ContinuousRNN(1, 4, structure="complex"), torch.ones(3)), r"`times` to be of shape \(2,\) or \(4,\)"),
+    (lambda: init.timescales_(DiagonalSSM(1, 4, 2), "ab"), "`times` to be an array of numbers"),
+    (lambda: init.timescales_(DiagonalSSM(1, 4, 2), [1.0, float("inf")]), "`times` to be finite"),
+    (lambda: init.timescales(4, target=F.polynomial(2.0), longest=3.0), "`target` to be None where there is longest"),
+    (lambda: init.timescales(4, target=F.polynomial(2.0), shortest=2.0, law="foo"), "`target` to be None where there is shortest or law"),
+    (lambda: init.timescales_(torch.nn.GRU(1, 2), target=F.polynomial(2.0), law="foo"), "`target` to be None where there is law"),
+    (lambda: init.timescales(4, target=3.0), "`target` to be a linear functional, but got float"),
     (lambda: init.timescales_(ContinuousRNN(1, 2), torch.ones(3)), "times"),
     (lambda: init.timescales_(ContinuousRNN(1, 2), torch.tensor([1.0, -1.0])), "positive"),
     (lambda: init.chrono_(torch.nn.LSTM(1, 2), 1.0), "longest"),
     (lambda: init.parameter_groups(torch.nn.Linear(1, 1), lr=0.0), "lr"),
+    (lambda: init.parameter_groups(torch.nn.Linear(1, 1), lr=0.1, weight_decay=-1), "`weight_decay` to be at least 0, but got -1"),
+    (lambda: init.parameter_groups(torch.nn.Linear(1, 1), lr=0.1, recurrent_lr=-1), "`recurrent_lr` to be positive"),
+    (lambda: init.parameter_groups("x", lr=0.1), "`module` to be a torch.nn.Module, but got str"),
 ])  # fmt: skip
+@pytest.mark.usefixtures("as_installed")
 def test_bad_input(call, words):
     with pytest.raises((ValueError, TypeError), match=words):
         call()

@@ -187,6 +187,8 @@ def test_lengths_and_packed_sequences(num_layers):
         torch.testing.assert_close(y[k, : len(out)], out, rtol=0, atol=2e-6)
         assert y[k, len(out) :].eq(0).all()
         torch.testing.assert_close(state[:, k], end, rtol=0, atol=2e-6)
+    for given in ([40, 130, 7], np.array([40, 130, 7])):
+        assert torch.equal(layer(padded, lengths=given)[0], y)
     y.square().sum().backward()
     assert all(p.grad.isfinite().all() for p in layer.parameters())
     both, _ = layer(pack_sequence(rows, enforce_sorted=False), state)
@@ -347,8 +349,36 @@ def test_recurrent_parameters_and_representation():
         (lambda m: m(torch.zeros(5, 2), lengths=torch.tensor([1])), ValueError, "`lengths` to be None for packed or unbatched input"),
         (lambda m: m.step(torch.zeros(2, 5, 2)), ValueError, r"`x` to be of shape \(B, 2\) or \(2,\), but got \(2, 5, 2\)"),
         (lambda m: DiagonalSSM(2, 3, 4, real=True).assign_poles([1.0] * 4, [1.0] * 4), ValueError, "`frequencies` to be None"),
+        (lambda m: m([[1.0, 2.0]]), TypeError, "`x` to be a tensor or a PackedSequence, but got list"),
+        (lambda m: m(np.zeros((2, 5, 2))), TypeError, r"`x` to be a tensor .* but got ndarray: pass \(B, T, d\)"),
+        (lambda m: m.step([1.0, 2.0]), TypeError, "`x` to be a tensor, but got a list"),
+        (lambda m: m(torch.zeros(2, 5, 2), (1, 2)), TypeError, r"`state` to be one tensor, not \(h, c\), but got a tuple of 2"),
+        (
+            lambda m: m(torch.zeros(2, 5, 2), [torch.zeros(1, 2, 4, 2)]),
+            TypeError,
+            r"`state` to be one tensor, not \(h, c\), but got a list",
+        ),
+        (lambda m: m.step(torch.zeros(2, 2), (1, 2)), TypeError, r"`state` to be one tensor, not \(h, c\)"),
+        (lambda m: m(torch.zeros(2, 5, 2), 1.0), TypeError, r"`state` to be a tensor, but got a float: pass one of shape \(1, 2, 4, 2\)"),
+        (lambda m: m(torch.zeros(2, 5, 2), lengths=[3, 6]), ValueError, "`lengths` to be from 0 to T = 5, but got 6"),
+        (lambda m: m(torch.zeros(2, 5, 2), lengths=[3.0, 4.0]), TypeError, "`lengths` to hold integers, but got torch.float32"),
+        (lambda m: m(torch.zeros(2, 5, 2), lengths="ab"), TypeError, "`lengths` to hold integers, but got a str"),
+        (
+            lambda m: m(torch.zeros(2, 5, 2), lengths=torch.tensor(3)),
+            ValueError,
+            r"`lengths` to be of shape \(2,\), but got \(\): pass the steps",
+        ),
+        (
+            lambda m: m(torch.zeros(2, 5, 2), lengths=[3]),
+            ValueError,
+            r"`lengths` to be of shape \(2,\), but got \(1,\): pass the steps of each",
+        ),
+        (lambda m: DiagonalSSM(2, 3, dtype=torch.int32), TypeError, "`dtype` to be None, torch.float32, .* but got torch.int32"),
+        (lambda m: DiagonalSSM(2, 3, dtype=torch.complex64), TypeError, "`dtype` .* but got torch.complex64"),
+        (lambda m: DiagonalSSM(2, 3, dtype="float32"), TypeError, "`dtype` .* but got 'float32': pass torch.float32"),
     ],
 )
+@pytest.mark.usefixtures("as_installed")
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call(make())

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perdure import parametrizations as P
+from perdure.nn import ContinuousRNN
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 STABLE = [P.Exp(), P.Softplus(), P.Inverse(), P.Inverse(a=1e-10, b=1e-3), P.Inverse(a=100.0, b=1e-30), P.LRU()]
@@ -84,3 +85,38 @@ def test_bfloat16_keeps_slow_rates_as_the_docstring_says():
     g = P.Exp()
     kept = g(g.right_inverse(w).bfloat16().double())
     assert ((kept / w) - 1).abs().max().item() < 0.032
+
+
+@pytest.mark.parametrize(("options", "dtype", "words"), [
+    ({"a": 1e300}, torch.float32, "`a` to be at most .* in float32 with b = 0.5, but got 1e"),
+    ({"a": 1e40, "b": 1e-14}, torch.float32, "`a` to be at most .* in float32"),
+    ({"a": 1e-300}, torch.float32, "`a` to be larger in float32"),
+    ({"b": 1e40}, torch.float32, "`b` to be below 4.25e.37 in float32, but got 1e"),
+    ({"b": 1e5}, torch.float16, "`b` to be below 8.19e.03 in float16"),
+    ({"a": 1e10}, torch.float16, "`a` to be at most .* in float16"),
+])  # fmt: skip
+def test_constants_that_a_dtype_cannot_hold_are_refused(options, dtype, words):
+    """Not computed with: a = 1e300 gave 0 times infinity at v = 0, b = 1e40 an overflow error of torch's."""
+    g = P.Inverse(**options)
+    v = torch.tensor([0.0, 1.0], dtype=dtype)
+    for call in (g, g.derivative, lambda v: g.right_inverse(v - 2), lambda v: ContinuousRNN(1, 2, parametrization=g, dtype=v.dtype)):
+        with pytest.raises(ValueError, match=words):
+            call(v)
+    assert bool(g(v.double()).isfinite().all())
+    assert bool(g.derivative(v.double()).isfinite().all())
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@given(a=st.floats(-40.0, 40.0), b=st.floats(-40.0, 40.0))
+def test_inverse_with_any_constants_works_or_is_refused(dtype, a, b):
+    g = P.Inverse(a=10.0**a, b=10.0**b)
+    try:
+        g.limits(dtype)
+    except ValueError:
+        return
+    v = special(dtype).requires_grad_()
+    w = g(v)
+    (slope,) = torch.autograd.grad(w.sum(), v)
+    assert bool((w.isfinite() & (w < 0)).all())
+    assert bool(slope.isfinite().all())
+    assert bool(g.derivative(v.detach()).isfinite().all())

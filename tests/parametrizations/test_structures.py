@@ -21,11 +21,16 @@ every = pytest.mark.parametrize(("name", "g"), [(name, g) for name in BY_NAME fo
 names = pytest.mark.parametrize("name", list(BY_NAME))
 
 
+def paired(name, rates):
+    """The rates (m,), each of a pair the first of its two where a structure turns."""
+    return rates[torch.arange(len(rates)) // 2 * 2] if name in TURNING else rates
+
+
 def make(name, m, g, dtype=torch.float64, seed=0):
     """A structure with an ordinary spectrum, not that of the constructor."""
     structure = get_structure(name, m, g, dtype=dtype)
     generator = torch.Generator().manual_seed(seed)
-    rates = torch.logspace(-2, 0, m, dtype=torch.float64)
+    rates = paired(name, torch.logspace(-2, 0, m, dtype=torch.float64))
     frequencies = torch.linspace(0.3, 1.5, m // 2, dtype=torch.float64) if name in TURNING else None
     structure.assign_spectrum(rates, frequencies, generator)
     return structure
@@ -81,10 +86,11 @@ def test_assigned_spectrum(name, g, m):
     generator = torch.Generator().manual_seed(3)
     rates = torch.logspace(-3, 0.2, m, dtype=torch.float64)
     structure = get_structure(name, m, g, dtype=torch.float64)
+    if name == "complex":
+        rates = paired(name, rates)
     structure.assign_spectrum(rates, generator=generator)
     if name == "complex":
-        real = rates[torch.arange(m) // 2 * 2]
-        torch.testing.assert_close(structure.spectrum(), torch.complex(-real, torch.zeros(m, dtype=torch.float64)))
+        torch.testing.assert_close(structure.spectrum(), torch.complex(-rates, torch.zeros(m, dtype=torch.float64)))
     elif name == "dissipative":
         part = torch.linalg.eigvalsh(structure() + structure().T) / 2
         torch.testing.assert_close(part, -rates.flip(0), rtol=1e-9, atol=1e-12)
@@ -103,6 +109,7 @@ def test_assigned_spectrum(name, g, m):
 @pytest.mark.parametrize("m", [2, 5])
 def test_assigned_pairs(name, g, m):
     rates, turns = torch.linspace(0.1, 0.5, m, dtype=torch.float64), torch.linspace(0.7, 2.0, m // 2, dtype=torch.float64)
+    rates = paired(name, rates)
     structure = get_structure(name, m, g, dtype=torch.float64)
     if name not in TURNING:
         with pytest.raises(ValueError, match=r"`frequencies`.*real.*0\.7"):
@@ -119,6 +126,27 @@ def test_assigned_pairs(name, g, m):
         W = structure().detach()
         structure.assign_spectrum(rates, torch.cat([torch.stack([turns, torch.full_like(turns, 9.0)], 1).flatten(), torch.ones(m % 2)]))
         assert torch.equal(structure(), W)
+
+
+@pytest.mark.parametrize("m", [2, 4, 5])
+@pytest.mark.parametrize("name", TURNING)
+def test_two_rates_in_one_pair_are_refused(name, m):
+    """Conjugate eigenvalues have one real part: neither rate may be dropped in silence."""
+    rates, turns = torch.linspace(0.1, 0.5, m, dtype=torch.float64), torch.full((m // 2,), 0.7, dtype=torch.float64)
+    structure = get_structure(name, m, "exp", dtype=torch.float64)
+    before = structure().detach().clone()
+    with pytest.raises(ValueError, match=rf"`rates` to be the same for states 0 and 1, a pair .* '{name}', but got \(0\.1, "):
+        structure.assign_spectrum(rates, turns)
+    assert torch.equal(structure(), before)
+    if name == "complex":
+        with pytest.raises(ValueError, match="states 0 and 1"):
+            structure.assign_spectrum(rates)
+    else:  # pairs that do not turn are two real eigenvalues
+        structure.assign_spectrum(rates, torch.zeros(m // 2, dtype=torch.float64), torch.Generator().manual_seed(0))
+        found = structure.spectrum().real.sort().values
+        torch.testing.assert_close(found, -rates.flip(0), rtol=1e-9 if name == "dense" else 0.1, atol=0)
+    structure.assign_spectrum(structure.by_state(torch.linspace(0.1, 0.5, structure.rate_count, dtype=torch.float64)))
+    assert structure.rate_count == ((m + 1) // 2 if name == "complex" else m)
 
 
 @every

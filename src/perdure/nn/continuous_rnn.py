@@ -13,12 +13,13 @@ from torch.nn.utils.rnn import PackedSequence
 
 from perdure import _checks
 from perdure.errors import ArgumentTypeError
+from perdure.nn.arguments import one_state, tensor, weights_dtype
 from perdure.nn.sequences import Batch, read
 from perdure.ops.recurrence import get_activation, integrators, recurrence
 from perdure.ops.recurrence.driven import driven
 from perdure.ops.recurrence.outputs import outputs, serves
 from perdure.parametrizations import Parametrization, get
-from perdure.parametrizations.structures import Diagonal, Structure, get_structure
+from perdure.parametrizations.structures import Complex, Diagonal, Structure, get_structure
 
 INTEGRATORS = ("euler", "exponential", "rk4")
 WIDE = (torch.float32, torch.float64)  # what the recurrence runs in
@@ -52,7 +53,7 @@ class ContinuousRNN(nn.Module):
         bias: whether there is a b.
         batch_first: (B, T, d) in place of (T, B, d).
         device: of the parameters.
-        dtype: of the parameters.
+        dtype: of the parameters: torch.float32, float64, bfloat16 or float16; None for torch's default.
         dropout: on the output of each layer but the last, in training.
         bidirectional: a second network reads the sequence backwards; the outputs stand side by side.
         output_size: with a number, the layer ends in a readout y = c^T h of that size; else the states are the output.
@@ -68,6 +69,7 @@ class ContinuousRNN(nn.Module):
 
     Raises:
         ValueError: a size below 1, an unknown name, dt <= 0, dropout outside [0, 1].
+        TypeError: a dtype that weights cannot have.
 
     >>> layer = ContinuousRNN(1, 2, activation="linear", parametrization="direct", dt=0.5, dtype=torch.float64)
     >>> layer.recurrent_l0.assign(torch.diag(torch.tensor([-1.0, -0.5], dtype=torch.float64)))
@@ -112,7 +114,7 @@ class ContinuousRNN(nn.Module):
         self.bidirectional = bool(bidirectional)
         self.integrator = _checks.choice(integrator, "integrator", INTEGRATORS)
         self.output_size = None if output_size is None else _checks.positive_int(output_size, "output_size")
-        options = {"device": device, "dtype": dtype}
+        options = {"device": device, "dtype": weights_dtype(dtype)}
         map_ = get(parametrization, fastest=1.0 / (TIMESCALES[0] * self.dt))
         for layer in range(self.num_layers):
             width = self.input_size if layer == 0 else self.directions * self.hidden_size
@@ -136,17 +138,18 @@ class ContinuousRNN(nn.Module):
     def reset_parameters(self) -> None:
         """Time constants spread evenly in logarithm from 1 to 100 steps; U such that no state is driven beyond its own scale.
 
-        State i sees U_i x of variance min(1, rate_i dt) for white inputs of unit variance, which keeps slow states, who add up many steps, and
+        A single mode has 100 steps. The pairs of "complex" have ceil(m / 2) time constants and turn as `assign_timescales` says. State i sees U_i x of variance min(1, rate_i dt) for white inputs of unit variance, which keeps slow states, who add up many steps, and
         fast ones alike. b = 0, so that no input means no output. Other time constants: `perdure.nn.init`.
         """
         if next(self.parameters()).is_meta:
             return
+        cell = next(self.cells())
         low, high = (math.log10(t * self.dt) for t in TIMESCALES)
-        times = torch.logspace(low, high, self.hidden_size, dtype=torch.float64)
+        times = cell.by_state(torch.logspace(low if cell.rate_count > 1 else high, high, cell.rate_count, dtype=torch.float64))
         rates = 1 / times
         for layer in range(self.num_layers):
             for suffix in self._suffixes(layer):
-                cast(Structure, self.get_submodule(f"recurrent{suffix}")).assign_spectrum(rates)
+                self._assign_timescales(cast(Structure, self.get_submodule(f"recurrent{suffix}")), times)
                 weight, bias = getattr(self, f"weight_ih{suffix}"), getattr(self, f"bias{suffix}")
                 nn.init.uniform_(weight, -((3 / weight.shape[1]) ** 0.5), (3 / weight.shape[1]) ** 0.5)
                 with torch.no_grad():
@@ -156,12 +159,52 @@ class ContinuousRNN(nn.Module):
         if self.readout is not None:
             self.readout.reset_parameters()
 
+    @torch.no_grad()
+    def assign_timescales(self, times: Any) -> None:
+        """Set the time after which e^-1 of each mode is left, in every layer, in the unit of dt.
+
+        The pairs of "complex" then turn by a radian in their time constant, w = r = 1 / tau. Euler's step multiplies such a mode by
+        |1 - (r - i w) dt|, which at r dt = 1 is 1: no decay at all. There w is such that this is e^{-r dt}, about r again for slow modes, and 0 where a
+        real mode already decays by less. Other structures get real modes, "symmetric", "dissipative" and "dense" in a random basis, drawn by
+        torch's global generator.
+
+        Args:
+            times: (m,), one a state; for "complex" (ceil(m / 2),), one a pair, or (m,), the same for both states of a pair.
+
+        Raises:
+            ArgumentError: a wrong shape, a time that is not positive and finite or that the map does not reach, two times in a pair.
+
+        >>> layer = ContinuousRNN(1, 4, structure="complex", dtype=torch.float64)
+        >>> layer.assign_timescales([1.0, 1000.0])
+        >>> layer.recurrent_l0.frequency.detach().round(decimals=6).tolist()  # of the fast one 1 / e, as |1 - 1 + i / e| = 1 / e
+        [0.367879, 0.000999]
+        """
+        cell = next(self.cells())
+        times = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
+        if tuple(times.shape) not in ((self.hidden_size,), (cell.rate_count,)):
+            want = " or ".join(f"({n},)" for n in dict.fromkeys((cell.rate_count, self.hidden_size)))
+            raise _checks.fail("times", f"of shape {want}", tuple(times.shape), "one time constant a mode")
+        if not bool((times.isfinite() & (times > 0)).all()):
+            raise _checks.fail("times", "positive and finite", times.min().item(), "a time constant is a time")
+        for cell in self.cells():
+            self._assign_timescales(cell, times if len(times) == self.hidden_size else cell.by_state(times))
+
+    def _assign_timescales(self, cell: Structure, times: Tensor) -> None:
+        rates = 1 / times
+        if not isinstance(cell, Complex):
+            return cell.assign_spectrum(rates)
+        turns = rates[0 : 2 * (self.hidden_size // 2) : 2]
+        if self.integrator == "euler":
+            x = turns * self.dt  # |1 - x + i w dt| = e^-x, and e^-x - (1 - x) through expm1, as slow modes have x near 0
+            turns = ((torch.expm1(-x) + x) * (torch.exp(-x) + 1 - x)).clamp(min=0).sqrt() / self.dt
+        return cell.assign_spectrum(rates, turns)
+
     def forward(self, input: Tensor | PackedSequence, hx: Tensor | None = None) -> tuple[Any, Tensor]:
         """Output sequence and last states.
 
         Args:
             input: (T, B, d), (B, T, d) with batch_first, (T, d), or a packed sequence.
-            hx: h_0, (D L, B, m), or (D L, m) for one sequence; None for zeros.
+            hx: h_0, (D L, B, m), or (D L, m) for one sequence; None for zeros. One tensor, as for torch.nn.RNN.
 
         Returns:
             Output, in the form of the input, and h_n. NaN and infinity in the input are passed on, from their step on.
@@ -197,7 +240,7 @@ class ContinuousRNN(nn.Module):
         """
         if self.bidirectional:
             raise _checks.fail("bidirectional", "False for step()", True, "the backward direction starts at the end of the sequence")
-        if x.ndim != 2:
+        if tensor(x, "x", f"(B, {self.input_size})").ndim != 2:
             raise _checks.fail("x", "of shape (B, d)", tuple(x.shape), "step() takes one time step of a batch")
         y, h_n = self(x[:, None] if self.batch_first else x[None], hx)
         return y[:, 0] if self.batch_first else y[0], h_n
@@ -217,9 +260,10 @@ class ContinuousRNN(nn.Module):
         shape = (self.directions * self.num_layers, batch.x.shape[1], self.hidden_size)
         if hx is None:
             return torch.zeros(shape, dtype=self.weight_ih_l0.dtype, device=batch.x.device)
+        want = shape if batch.batched else (shape[0], shape[2])
+        hx = one_state(hx, "hx", want)
         given = hx if batch.batched else hx[:, None] if hx.ndim == 2 else hx
         if tuple(given.shape) != shape:
-            want = shape if batch.batched else (shape[0], shape[2])
             raise _checks.fail(
                 "hx", f"of shape {want}", tuple(hx.shape), "(directions x layers, B, hidden_size), without B for one sequence"
             )

@@ -5,6 +5,7 @@ should cover the memory that the task demands before training begins.
 
 * A power law needs them evenly spread in log tau, whatever its power: t^-p = 1/Gamma(p) int e^{p w} exp(-e^w t) dw with rates e^w, and the
   trapezoidal rule in w has geometric rates (Beylkin & Monzon 2005); the power only sets how much each mode counts, rate^p.
+* The two states of a pair of the structure "complex" share one time constant: m states have ceil(m / 2) of them.
 * A gated layer that keeps a share f of its state a step has tau = 1 / (1 - f): the gate's bias log(tau - 1) gives it, for small inputs and
   states (chrono initialisation, Tallec & Ollivier 2018).
 """
@@ -25,31 +26,43 @@ from perdure.nn.continuous_rnn import ContinuousRNN
 from perdure.nn.ssm import DiagonalSSM
 
 LAWS = ("log-uniform", "polynomial", "exponential")
+SHORTEST, LONGEST = 1.0, 1000.0
+GATED = 2.0  # steps: the shortest time constant of a gated layer unless told, a gate half open; at 1 step the gate's bias is minus infinity
 Layer = TypeVar("Layer", ContinuousRNN, DiagonalSSM, nn.LSTM, nn.GRU)
 Gated = TypeVar("Gated", nn.LSTM, nn.GRU)
 
 
 def timescales(
-    count: int, *, shortest: float = 1.0, longest: float = 1000.0, law: str = "log-uniform", target: LinearFunctional | None = None
+    count: int,
+    *,
+    shortest: float | None = None,
+    longest: float | None = None,
+    law: str | None = None,
+    target: LinearFunctional | None = None,
 ) -> Tensor:
     r"""Time constants tau (count,), increasing, float64, in the unit of time of the layer (see `timescales_`).
 
     Args:
         count: how many.
-        shortest: the smallest, usually one step.
-        longest: the largest: how far back the task looks.
-        law: of the memory: "log-uniform" and "polynomial" spread log tau evenly (see the module's text for why they are the same);
-            "exponential" gives every mode `longest`, the only time there is.
-        target: a functional: the time constants 1 / Re(lambda) of its near-optimal exponential sum, in place of a law.
+        shortest: the smallest, usually one step; None for 1.
+        longest: the largest: how far back the task looks; None for 1000. A single mode has this one.
+        law: of the memory: "log-uniform" (also None) and "polynomial" spread log tau evenly (see the module's text for why they are the
+            same); "exponential" gives every mode `longest`, the only time there is.
+        target: a functional: the time constants 1 / Re(lambda) of its near-optimal exponential sum, in place of the other three.
 
     Raises:
-        ArgumentError: count < 1, shortest <= 0, longest < shortest, an unknown law.
+        ArgumentError: count < 1, shortest <= 0, longest < shortest, an unknown law, a target together with another option.
 
     >>> timescales(4, longest=1000.0).round(decimals=6).tolist()
     [1.0, 10.0, 100.0, 1000.0]
     """
     count = _checks.positive_int(count, "count", "a layer has at least one mode")
     if target is not None:
+        beside = [name for name, value in (("shortest", shortest), ("longest", longest), ("law", law)) if value is not None]
+        if beside:
+            raise _checks.fail(
+                "target", f"None where there is {' or '.join(beside)}", type(target).__name__, "a target sets all times itself"
+            )
         if not isinstance(target, LinearFunctional):
             raise ArgumentTypeError(
                 f"expected argument `target` to be a linear functional, but got {type(target).__name__}: see perdure.functionals"
@@ -59,12 +72,14 @@ def timescales(
         found = 1 / torch.as_tensor(approximate(target, count).rates.real.copy())
         padded = torch.cat([found, found[-1:].expand(count - len(found))])
         return padded.sort().values
-    shortest, longest = _checks.positive(shortest, "shortest"), _checks.positive(longest, "longest")
-    if longest < shortest:
-        raise _checks.fail("longest", f"at least shortest = {shortest:g}", longest, "swap the two")
-    if _checks.choice(law, "law", LAWS) == "exponential":
-        return torch.full((count,), longest, dtype=torch.float64)
-    return torch.logspace(math.log10(shortest), math.log10(longest), count, dtype=torch.float64)
+    low = _checks.positive(SHORTEST if shortest is None else shortest, "shortest")
+    high = _checks.positive(LONGEST if longest is None else longest, "longest")
+    if high < low:
+        fix = "swap the two" if shortest is not None else "pass a `shortest` below it"
+        raise _checks.fail("longest", f"at least shortest = {low:g}", high, fix)
+    if _checks.choice(LAWS[0] if law is None else law, "law", LAWS) == "exponential" or count == 1:
+        return torch.full((count,), high, dtype=torch.float64)
+    return torch.logspace(math.log10(low), math.log10(high), count, dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -74,14 +89,16 @@ def timescales_(layer: Layer, times: Tensor | None = None, **options: Any) -> La
     Args:
         layer: ContinuousRNN or DiagonalSSM (times in their unit: a step is dt), or torch's LSTM or GRU (times in steps, above 1), whose
             forget or update gate gets the bias log(tau - 1), and the LSTM's input gate its negative.
-        times: tau, (m,) for m modes of each layer; None calls `timescales` with the options.
-        **options: `shortest`, `longest`, `law`, `target`, as for `timescales`.
+        times: tau, (m,) for m modes of each layer; in a ContinuousRNN of structure "complex" (ceil(m / 2),), one a pair, or (m,) with the same for
+            both states of a pair. None calls `timescales` with the options.
+        **options: `shortest`, `longest`, `law`, `target`, as for `timescales`. `shortest` is 2 steps for a gated layer unless told.
 
     Returns:
-        The layer. Frequencies of oscillating modes stay as they are in a DiagonalSSM and become 0 in a ContinuousRNN.
+        The layer. Frequencies of oscillating modes stay as they are in a DiagonalSSM; in a ContinuousRNN they become those of a fresh layer, about
+        a radian in a time constant (`ContinuousRNN.assign_timescales`).
 
     Raises:
-        ArgumentTypeError: another kind of layer.
+        ArgumentTypeError: another kind of layer, times that are no numbers.
         ArgumentError: a wrong number of times, times the layer cannot have, a gated layer without biases.
 
     >>> gru = timescales_(nn.GRU(1, 3), longest=100.0, shortest=2.0)
@@ -94,18 +111,21 @@ def timescales_(layer: Layer, times: Tensor | None = None, **options: Any) -> La
         )
     count = layer.state_size if isinstance(layer, DiagonalSSM) else layer.hidden_size
     if times is None:
-        times = timescales(count, **options)
+        modes = next(layer.cells()).rate_count if isinstance(layer, ContinuousRNN) else count
+        if isinstance(layer, nn.LSTM | nn.GRU) and options.get("target") is None and options.get("shortest") is None:
+            options["shortest"] = GATED
+        times = timescales(modes, **options)
     elif options:
         raise _checks.fail("times", "None together with options", sorted(options), "pass either times or a rule for them")
-    times = torch.as_tensor(times, dtype=torch.float64).detach().cpu()
+    times = torch.as_tensor(_checks.finite_array(_plain(times), "times"))
+    if isinstance(layer, ContinuousRNN):
+        layer.assign_timescales(times)  # which checks them
+        return layer
     if tuple(times.shape) != (count,):
         raise _checks.fail("times", f"of shape ({count},)", tuple(times.shape), "one time constant a mode")
-    if not bool((torch.isfinite(times) & (times > 0)).all()):
-        raise _checks.fail("times", "positive and finite", times.min().item(), "a time constant is a time")
-    if isinstance(layer, ContinuousRNN):
-        for cell in layer.cells():
-            cell.assign_spectrum(1 / times)
-    elif isinstance(layer, DiagonalSSM):
+    if not bool((times > 0).all()):
+        raise _checks.fail("times", "positive", times.min().item(), "a time constant is a time")
+    if isinstance(layer, DiagonalSSM):
         layer.assign_timescales(times)
     else:
         _gates_(layer, times)
@@ -144,23 +164,38 @@ def parameter_groups(module: nn.Module, lr: float, weight_decay: float = 0.0, *,
     Args:
         module: any model.
         lr: rate of the others.
-        weight_decay: of the others.
+        weight_decay: of the others, 0 or more.
         recurrent_lr: rate of the recurrent ones; None takes lr / 10.
 
     Returns:
         One or two groups with "params", "lr", "weight_decay" and "name"; each trainable parameter stands in just one.
 
+    Raises:
+        ArgumentTypeError: no torch module.
+        ArgumentError: a rate that is not positive, a negative weight decay.
+
     >>> groups = parameter_groups(nn.Sequential(ContinuousRNN(1, 4)), lr=0.01, weight_decay=0.1)
     >>> [(group["name"], group["lr"], group["weight_decay"], len(group["params"])) for group in groups]
     [('recurrent', 0.001, 0.0, 1), ('other', 0.01, 0.1, 2)]
     """
+    if not isinstance(module, nn.Module):
+        raise ArgumentTypeError(
+            f"expected argument `module` to be a torch.nn.Module, but got {type(module).__name__}: pass the whole model"
+        )
     lr, weight_decay = _checks.positive(lr, "lr"), _checks.number(weight_decay, "weight_decay")
+    if weight_decay < 0:
+        raise _checks.fail("weight_decay", "at least 0", weight_decay, "a negative decay makes weights grow")
     small = 0.1 * lr if recurrent_lr is None else _checks.positive(recurrent_lr, "recurrent_lr")
     recurrent = list({id(p): p for p in _recurrent(module) if p.requires_grad}.values())
     known = {id(p) for p in recurrent}
     others = [p for p in module.parameters() if p.requires_grad and id(p) not in known]
     groups = [("recurrent", recurrent, small, 0.0), ("other", others, lr, weight_decay)]
     return [{"params": params, "lr": rate, "weight_decay": decay, "name": name} for name, params, rate, decay in groups if params]
+
+
+def _plain(times: Any) -> Any:
+    """What numpy reads: a tensor without its gradient and device."""
+    return times.detach().cpu().double() if isinstance(times, Tensor) else times
 
 
 def _recurrent(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -58,7 +58,7 @@ class Batch:
         return states.gather(0, index)[0]
 
 
-def read(x: Tensor | PackedSequence, size: int, dtype: torch.dtype, batch_first: bool) -> Batch:
+def read(x: Tensor | PackedSequence, size: int, dtype: torch.dtype, batch_first: bool, name: str = "input") -> Batch:
     """A `Batch` from what the user passed.
 
     Args:
@@ -66,27 +66,29 @@ def read(x: Tensor | PackedSequence, size: int, dtype: torch.dtype, batch_first:
         size: d.
         dtype: type of the layer's weights; with autocast on, other floating types pass.
         batch_first: layout of the user's tensors.
+        name: what the user calls x, for messages.
 
     Raises:
         ArgumentTypeError: no tensor, or not of the layer's type.
         ArgumentError: wrong rank or number of channels.
     """
-    packed = None
+    packed, layout = None, "(B, T, d)" if batch_first else "(T, B, d)"
     if isinstance(x, PackedSequence):
         packed = x
         x, lengths = pad_packed_sequence(x)
         batch = Batch(x, lengths, True, batch_first, packed)
     elif not isinstance(x, Tensor):
-        raise ArgumentTypeError(f"expected argument `input` to be a tensor or a PackedSequence, but got {type(x).__name__}: pass (T, B, d)")
+        raise ArgumentTypeError(f"expected argument `{name}` to be a tensor or a PackedSequence, but got {type(x).__name__}: pass {layout}")
     elif x.ndim == 3:
         batch = Batch(x.transpose(0, 1) if batch_first else x, None, True, batch_first, None)
     elif x.ndim == 2:
         batch = Batch(x[:, None], None, False, batch_first, None)
     else:
-        layout = "(B, T, d)" if batch_first else "(T, B, d)"
-        raise _checks.fail("input", f"of shape {layout}, or (T, d) for one sequence", tuple(x.shape), "add or remove an axis")
+        raise _checks.fail(name, f"of shape {layout}, or (T, d) for one sequence", tuple(x.shape), "add or remove an axis")
     if batch.x.shape[-1] != size:
-        raise _checks.fail("input", f"of {size} channels on its last axis", tuple(x.shape), "it is the layer's input_size")
+        raise _checks.fail(name, f"of {size} channels on its last axis", tuple(x.shape), "it is the layer's input_size")
     if batch.x.dtype != dtype and not (batch.x.is_floating_point() and torch.is_autocast_enabled(batch.x.device.type)):
-        raise ArgumentTypeError(f"expected argument `input` to be of {dtype}, as the layer, but got {batch.x.dtype}: use input.to({dtype})")
+        raise ArgumentTypeError(
+            f"expected argument `{name}` to be of {dtype}, as the layer, but got {batch.x.dtype}: use {name}.to({dtype})"
+        )
     return batch

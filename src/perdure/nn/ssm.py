@@ -3,9 +3,10 @@ r"""Diagonal state-space layers: modes that do not touch one another, between an
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, linear
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from perdure import _checks, parametrizations
 from perdure.errors import ArgumentTypeError
+from perdure.nn.arguments import one_state, row_lengths, tensor, weights_dtype
 from perdure.nn.sequences import read
 from perdure.ops.recurrence.activations import get_activation
 from perdure.ops.state_space import state_space
@@ -56,10 +58,11 @@ class DiagonalSSM(nn.Module):
         dropout: probability with which outputs of all layers but the last are zeroed in training.
         batch_first: whether input and output are (B, T, channels), else (T, B, channels).
         device: of the parameters.
-        dtype: of the weights; rates and frequencies have float32 at least.
+        dtype: of the weights, torch.float32, float64, bfloat16 or float16, None for torch's default; rates and frequencies have float32 at least.
 
     Raises:
         ArgumentError: a size, probability or dt out of range, an unknown name.
+        ArgumentTypeError: a dtype that weights cannot have.
 
     >>> layer = DiagonalSSM(2, 3, state_size=8)
     >>> y, state = layer(torch.zeros(5, 100, 2))
@@ -85,7 +88,7 @@ class DiagonalSSM(nn.Module):
         self.normalize, self.real, self.skip, self.batch_first = bool(normalize), bool(real), bool(skip), bool(batch_first)
         g = parametrizations.get(parametrization, fastest=1 / self.dt)
         sizes = [self.input_size] + [self.hidden_size] * (self.num_layers - 1)
-        shape = (self.hidden_size, self.state_size, self.real, self.skip, g, device, dtype)
+        shape = (self.hidden_size, self.state_size, self.real, self.skip, g, device, weights_dtype(dtype))
         self.layers = nn.ModuleList(Layer(size, *shape) for size in sizes)
         self.reset_parameters()
 
@@ -148,15 +151,15 @@ class DiagonalSSM(nn.Module):
         return array.expand(self.num_layers, -1)
 
     def forward(
-        self, x: Tensor | PackedSequence, state: Tensor | None = None, lengths: Tensor | None = None
+        self, x: Tensor | PackedSequence, state: Tensor | None = None, lengths: Tensor | Sequence[int] | np.ndarray | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor]:
         """Outputs and last states.
 
         Args:
             x: (B, T, input_size), or (T, B, input_size) if not `batch_first`, or (T, input_size), or a PackedSequence; of the layer's dtype,
                 or bfloat16 or float16 for a float32 layer.
-            state: from an earlier call, (num_layers, B, N, 2), or (num_layers, B, N) for real modes, without B for one sequence alone; None for zeros.
-            lengths: steps of each row, (B,), integers: what comes after them counts for nothing, and outputs there are 0.
+            state: from an earlier call, one tensor (num_layers, B, N, 2), or (num_layers, B, N) for real modes, without B for one sequence alone; None for zeros.
+            lengths: steps of each row, (B,), integers in a tensor, a list or an array: what comes after them counts for nothing, and outputs there are 0.
 
         Returns:
             y like `x`, with hidden_size channels; the states after the last step of each row, like `state`.
@@ -166,12 +169,16 @@ class DiagonalSSM(nn.Module):
             ArgumentTypeError: integers, or types that do not go together.
         """
         data = x.data if isinstance(x, PackedSequence) else x
-        self._check_dtype(data)
-        batch = read(x, self.input_size, data.dtype, self.batch_first)
+        if isinstance(data, Tensor):
+            self._check_dtype(data)
+        batch = read(x, self.input_size, getattr(data, "dtype", torch.float32), self.batch_first, "x")
         if lengths is not None and (batch.lengths is not None or not batch.batched):
-            raise _checks.fail("lengths", "None for packed or unbatched input", "a tensor", "pass x of shape (B, T, input_size)")
-        lengths = batch.lengths if lengths is None else lengths
-        y, last = self._run(batch.x.transpose(0, 1), self._states(state, data, batch.x.shape[1], batch.batched), lengths)
+            raise _checks.fail(
+                "lengths", "None for packed or unbatched input", type(lengths).__name__, "pass x of shape (B, T, input_size)"
+            )
+        rows = batch.x.transpose(0, 1)
+        counts = batch.lengths if lengths is None else row_lengths(lengths, rows)
+        y, last = self._run(rows, self._states(state, data, batch.x.shape[1], batch.batched), counts)
         return batch.restore(y.transpose(0, 1)), last if batch.batched else last[:, 0]
 
     def step(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -183,8 +190,11 @@ class DiagonalSSM(nn.Module):
 
         Returns:
             y (B, hidden_size), the new states.
+
+        Raises:
+            ArgumentError: a shape that does not fit. ArgumentTypeError: no tensors, or types that do not go together.
         """
-        self._check_dtype(x)
+        self._check_dtype(tensor(x, "x", f"(B, {self.input_size})"))
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise _checks.fail(
                 "x", f"of shape (B, {self.input_size}) or ({self.input_size},)", tuple(x.shape), "one step has no axis of time"
@@ -227,7 +237,7 @@ class DiagonalSSM(nn.Module):
         if state is None:
             return [None] * self.num_layers
         shape = (self.num_layers, *((rows,) if batched else ()), self.state_size, *(() if self.real else (2,)))
-        if tuple(state.shape) != shape:
+        if tuple(one_state(state, "state", shape).shape) != shape:
             raise _checks.fail("state", f"of shape {shape}", tuple(state.shape), "pass the one that an earlier call returned")
         dtype = torch.float32 if x.dtype in LOW else x.dtype
         if state.dtype != dtype:

@@ -21,6 +21,10 @@ class Inverse(Parametrization):
         a: curvature, positive.
         b: the reciprocal of the fastest reachable rate, positive.
 
+    Raises:
+        ArgumentError: a or b not positive; on the first use with a dtype that cannot hold what they ask for: rates at most 1/b, rates apart
+            from 1/b, or gradients as steep as 2 sqrt(a) u / (u^2 + b)^2 at its greatest (u = sqrt(a) v).
+
     >>> Inverse(a=1.0, b=0.5)(torch.tensor([0.0])).item()
     -2.0
     """
@@ -48,7 +52,19 @@ class Inverse(Parametrization):
         """
         info = torch.finfo(dtype)
         slowest = 1.0 / (self.a * (0.5 * info.max) * (0.5 * info.max) + self.b)
-        return (-min(1.0 / self.b, 0.5 * math.sqrt(info.max)), min(super().limits(dtype)[1], -slowest))
+        slow = super().limits(dtype)[1]
+        low, high = -min(1.0 / self.b, 0.5 * math.sqrt(info.max)), min(slow, -slowest)
+        kind = str(dtype).removeprefix("torch.")
+        if -1.0 / self.b >= slow:
+            raise _checks.fail("b", f"below {-1.0 / slow:.3g} in {kind}", self.b, f"rates of at most 1/b are too small for {kind}")
+        if not low < high:
+            raise _checks.fail("a", f"larger in {kind}", self.a, f"no v of {kind} moves the rate from 1/b = {1.0 / self.b:g}")
+        d = max(4.0 / 3.0 * self.b, -1.0 / low)  # where g' is steepest
+        steepest = 2.0 * math.sqrt(self.a) * math.sqrt(d - self.b) / d / d
+        if not (steepest <= info.max and math.sqrt(self.a) <= info.max):
+            most = min(self.a * (info.max / steepest) * (info.max / steepest), info.max)
+            raise _checks.fail("a", f"at most {most:.3g} in {kind} with b = {self.b:g}", self.a, f"its gradient overflows {kind}")
+        return low, high
 
     def extra_repr(self) -> str:
         """The two constants."""

@@ -44,3 +44,19 @@ def test_tanh_keeps_the_relative_precision_of_small_numbers(dtype):
     value = z.copy()
     elementwise.activate(CODES["tanh"], value, np.empty_like(z))
     assert np.abs(value / np.tanh(z.astype(np.longdouble)) - 1).max() < 3 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nan_and_infinity_are_what_torch_makes_of_them(name, dtype):
+    """In value and slope, whatever the loop does with the numbers around them; sigma' is NaN where sigma is, but for linear."""
+    z = np.linspace(-3, 3, 37).astype(dtype)
+    z[5], z[11], z[20] = np.nan, -np.inf, np.nan if name == "gelu" else np.inf  # torch's gelu(inf) is inf here and NaN there
+    value, slope = z.copy(), np.empty_like(z)
+    elementwise.activate(CODES[name], value, slope)
+    given = torch.as_tensor(z)
+    wanted, steep = ACTIVATIONS[name].value(given), ACTIVATIONS[name].slope(given)
+    torch.testing.assert_close(torch.as_tensor(value), wanted, equal_nan=True, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(torch.as_tensor(slope), steep, equal_nan=True, rtol=1e-5, atol=1e-6)
+    assert name == "linear" or bool(steep[wanted.isnan()].isnan().all())
+    assert name == "linear" or bool(np.isnan(slope[5]))

@@ -3,7 +3,9 @@ r"""sigma(z) and sigma'(z) of a block of numbers, vectorised: what every step of
 tanh, sigmoid and the others come from e^y - 1 with y = n log 2 + r, |r| <= log(2) / 2:  e^y - 1 = 2^n (e^r - 1) + (2^n - 1), with e^r - 1 by its
 Taylor polynomial, whose remainder r^(d+1) / (d+1)! is below rounding at degree d = 7 (float32) and 13 (float64). At n = 0 the result
 keeps its relative precision, so that tanh(z) = e / (e + 2), e = e^(2 z) - 1, is accurate to a few roundings for small z as well: the tail of a
-memory is made of small numbers. The code has no branches, so that LLVM turns the loops into vector instructions. NaN stays NaN.
+memory is made of small numbers. The code has no branches, so that LLVM turns the loops into vector instructions. NaN stays NaN, in sigma' too (that
+of linear is 1 everywhere). At infinity both are what torch says, softsign and silu' NaN among them; but gelu(inf) = inf with slope 1, where torch has
+inf in some builds and sizes and NaN in others.
 """
 
 from __future__ import annotations
@@ -133,8 +135,9 @@ def activate(code, z, slope):
     elif code == HARDTANH:
         for i in range(z.size):
             v = z[i]
-            z[i] = one if v > one else (-one if v < -one else v)
-            slope[i] = zero if (v >= one or v <= -one) else one
+            s = one if v > one else (-one if v < -one else v)
+            z[i] = s
+            slope[i] = (one if abs(v) < one else zero) + (s - s)
     elif code == LINEAR:
         for i in range(z.size):
             slope[i] = one
@@ -142,7 +145,7 @@ def activate(code, z, slope):
         for i in range(z.size):
             v = z[i]
             z[i] = zero if v < zero else v
-            slope[i] = one if v > zero else zero
+            slope[i] = one if v > zero else (zero if v == v else v)
     elif code == SIGMOID:
         for i in range(z.size):
             v = z[i]
@@ -169,7 +172,7 @@ def activate(code, z, slope):
             v = z[i]
             share = half * (one + math.erf(v * root))
             z[i] = v * share if v > -top else v - v
-            slope[i] = share + (v * density * math.exp(-half * v * v) if abs(v) < top else zero)
+            slope[i] = share + (v * density * math.exp(-half * v * v) if abs(v) < top else (zero if v > zero else v - v))
     elif code == SILU:
         for i in range(z.size):
             v = z[i]
@@ -178,10 +181,11 @@ def activate(code, z, slope):
             share = (one if v >= zero else e) / (one + e)
             z[i] = v * share if v > -kind(1e4) else v - v  # 0, but NaN for NaN and, as in torch, for -inf
             rest = (e if v >= zero else one) / (one + e)
-            slope[i] = share * (one + (v * rest if abs(v) < kind(1e4) else zero))
+            slope[i] = share * (one + (v * rest if abs(v) < kind(1e4) else zero)) + (v - v)
     elif code == SOFTSIGN:
         for i in range(z.size):
             v = z[i]
             size = one + abs(v)
-            z[i] = v / size
-            slope[i] = one / (size * size)
+            share = v / size
+            z[i] = share
+            slope[i] = one / (size * size) + (share - share)  # NaN where sigma is

@@ -60,6 +60,15 @@ class Structure(nn.Module):
         return self.map.stable
 
     @property
+    def rate_count(self) -> int:
+        """How many decay rates can be chosen: m, or ceil(m / 2) in "complex", where two states share one."""
+        return self.size
+
+    def by_state(self, rates: Tensor) -> Tensor:
+        """Rates (rate_count,), each given to the states that have it (m,): what `assign_spectrum` takes."""
+        return rates
+
+    @property
     @abstractmethod
     def guarantee(self) -> str:
         """What holds for every value of the raw parameters, in words."""
@@ -88,15 +97,16 @@ class Structure(nn.Module):
     def assign_spectrum(self, rates: Tensor, frequencies: Tensor | None = None, generator: torch.Generator | None = None) -> None:
         """Set the raw parameters so that W has the eigenvalues -rates, or -rates ± i frequencies.
 
-        States 2k and 2k + 1 form pair k where there are frequencies; its rate is the first of the two. With an odd m the last state is real.
+        States 2k and 2k + 1 form pair k where there are frequencies. Conjugate eigenvalues have one real part, so that the two rates of a pair
+        that turns must be the same, and so must those of every pair of "complex". With an odd m the last state is real.
 
         Args:
             rates: (m,), per unit time, in the range of the map.
-            frequencies: (m // 2,), one a pair, or (m,), the first of each two; radians per unit time.
+            frequencies: (m // 2,), one a pair, or (m,), the first of each two; radians per unit time. None for real eigenvalues.
             generator: source of the random basis where the structure has one; torch's global generator when None.
 
         Raises:
-            ValueError: wrong shapes, rates the map cannot give, or frequencies in a structure whose spectrum is real.
+            ValueError: wrong shapes, rates the map cannot give, two rates in one pair, or frequencies in a structure whose spectrum is real.
             TypeError: not real floating point tensors.
         """
         rates = _real(rates, "rates", [(self.size,)])
@@ -148,6 +158,16 @@ class Structure(nn.Module):
             rule = f"{kind} {'whose negatives lie in' if flip else 'in'} {self.map.range_text(self.raw.dtype)}"
             raise _checks.fail(argument, rule, -worst if flip else worst, f'{self.map.advice()}, or structure "dense" with map "direct"')
         return self.map.right_inverse(real.clamp(*self.map.limits(self.raw.dtype)))
+
+    def _one_rate_a_pair(self, rates: Tensor, turning: Tensor) -> None:
+        """Refuse two different rates in a pair k with turning[k] (m // 2,); what float32 rounds to one number is the same."""
+        first, second = rates[0 : 2 * len(turning) : 2], rates[1 : 2 * len(turning) : 2]
+        apart = turning & ((first - second).abs() > 1e-6 * first.abs())
+        if bool(apart.any()):
+            k = int(apart.nonzero()[0, 0])
+            rule = f"the same for states {2 * k} and {2 * k + 1}, a pair of conjugate eigenvalues of structure {self.name!r}"
+            fix = 'repeat each rate, rates[:, None].expand(-1, 2).flatten(), or choose structure "diagonal", whose modes have one rate each'
+            raise _checks.fail("rates", rule, (first[k].item(), second[k].item()), fix)
 
     def _real_spectrum(self, frequencies: Tensor | None) -> None:
         """Refuse frequencies where every eigenvalue is real."""

@@ -15,7 +15,7 @@ from perdure.parametrizations.structures.blocks import interleave, rotations
 class Complex(Structure):
     """Blocks [[a, -w], [w, a]] with a = g(v): pairs of modes a ± iw, decaying at a and turning at w; parameters stay real.
 
-    The frequency w is free. An odd m ends with a real mode. See `Structure` for arguments and errors.
+    The frequency w is free. An odd m ends with a real mode. A pair has one rate, so that m states have ceil(m / 2) of them. See `Structure` for arguments and errors.
 
     Attributes:
         raw: (ceil(m / 2),), v of each pair.
@@ -35,6 +35,15 @@ class Complex(Structure):
         """Of the map, pair by pair."""
         return f"each eigenvalue's real part is {self.map.guarantee}, and so is (W + W^T) / 2" if self.stable else self.map.guarantee
 
+    @property
+    def rate_count(self) -> int:
+        """One a pair, and one for the last state of an odd m."""
+        return (self.size + 1) // 2
+
+    def by_state(self, rates: Tensor) -> Tensor:
+        """Each rate twice, but the last of an odd m (m,)."""
+        return interleave(rates, self.size)
+
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Real parts (ceil(m / 2),) and frequencies (m // 2,), differentiable."""
         return self.map(self.raw), self.frequency
@@ -51,12 +60,12 @@ class Complex(Structure):
     def reset_parameters(self) -> None:
         """Rates of pairs spread evenly in logarithm from 0.01 to 1, each turning by a radian in its time constant."""
         if not self.raw.is_meta:
-            rates = self._spread((self.size + 1) // 2)
+            rates = self._spread(self.rate_count)
             store(self.raw, self.map.right_inverse(-rates))
             store(self.frequency, rates[: self.size // 2])
 
     def _build(self, options: dict[str, Any]) -> None:
-        self.raw = nn.Parameter(torch.empty((self.size + 1) // 2, **options))
+        self.raw = nn.Parameter(torch.empty(self.rate_count, **options))
         self.frequency = nn.Parameter(torch.empty(self.size // 2, **options))
 
     def _weight(self) -> Tensor:
@@ -78,5 +87,6 @@ class Complex(Structure):
         store(self.frequency, turn)
 
     def _assign_spectrum(self, rates: Tensor, frequencies: Tensor | None, generator: torch.Generator | None) -> None:
+        self._one_rate_a_pair(rates, torch.ones(self.size // 2, dtype=torch.bool))
         store(self.raw, self._unmapped(-rates[0::2], "rates"))
         store(self.frequency, torch.zeros(self.size // 2) if frequencies is None else frequencies)

@@ -93,6 +93,7 @@ class Dense(Structure):
         real = self._unmapped(-rates, "rates").clone()
         imaginary = torch.zeros(pairs, dtype=torch.float64)
         if frequencies is not None:
+            self._one_rate_a_pair(rates, frequencies != 0)
             fast = frequencies.abs() >= turn
             if bool(fast.any()):
                 raise _checks.fail(
@@ -104,8 +105,8 @@ class Dense(Structure):
             poles = torch.complex(-rates[0 : 2 * pairs : 2], frequencies)
             value = torch.as_tensor(np.asarray(self._matrix().pole(self.map, poles.numpy())))
             turning = frequencies != 0
-            first = torch.where(turning, value.real, real[0 : 2 * pairs : 2])
-            real[0 : 2 * pairs : 2], real[1 : 2 * pairs : 2] = first, first
+            for of_pair in (real[0 : 2 * pairs : 2], real[1 : 2 * pairs : 2]):
+                of_pair.copy_(torch.where(turning, value.real, of_pair))
             imaginary = torch.where(turning, value.imag, 0.0)
         Q = orthogonal(self.size, generator)
         store(self.raw, Q @ rotations(real, imaginary) @ Q.T)

@@ -70,9 +70,8 @@ class Dissipative(Structure):
         self._split((W - W.T) / 2, values, vectors, "W")
 
     def _assign_spectrum(self, rates: Tensor, frequencies: Tensor | None, generator: torch.Generator | None) -> None:
-        rates = rates.clone()
         if frequencies is not None:
-            rates[1 : 2 * len(frequencies) : 2] = rates[0 : 2 * len(frequencies) : 2]
+            self._one_rate_a_pair(rates, frequencies != 0)
         Q = orthogonal(self.size, generator)
         device = "cpu" if generator is None else generator.device
         noise = torch.randn(self.size, self.size, dtype=torch.float64, generator=generator, device=device).cpu()
