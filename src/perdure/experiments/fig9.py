@@ -41,7 +41,7 @@ class Fig9(MnistExperiment):
         counts = ", ".join(f"{name} {share}" for name, share in lower.items())
         rule = (
             "Decided by the training loss, averaged over the run and paired by seed: agrees where direct lies above every stable map by more than "
-            f"chance (Student's t, one-sided 5 %), differs where it lies below one (5 % shared by the three). "
+            "chance (Student's t, one-sided 5 %), differs where it lies below one (5 % shared by the three). "
         )
         return [
             Claim(
