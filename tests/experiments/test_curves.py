@@ -185,8 +185,14 @@ def test_fig12_both_ways():
 
     assert outcomes(fig12.Fig12a(), target(0.5), fig12.Fig12Spec()) == ["agrees"] * 2
     assert outcomes(fig12.Fig12a(), target(0.01), fig12.Fig12Spec()) == ["differs"] * 2
-    for kept, nominal, outcome in ((LEVEL, dict.fromkeys(LEVEL, 0.5), "could not be tested"), (LEVEL, FALLS, "differs"), (SHRINKS, FALLS, "agrees")):
-        assert outcomes(fig12.Fig12b(), pd.DataFrame(rows(kept, nominal, way="published", stopped="40 steps")), fig12.Fig12Spec()) == [outcome]
+    for kept, nominal, outcome in (
+        (LEVEL, dict.fromkeys(LEVEL, 0.5), "could not be tested"),
+        (LEVEL, FALLS, "differs"),
+        (SHRINKS, FALLS, "agrees"),
+    ):
+        assert outcomes(fig12.Fig12b(), pd.DataFrame(rows(kept, nominal, way="published", stopped="40 steps")), fig12.Fig12Spec()) == [
+            outcome
+        ]
 
 
 def scaled(power):

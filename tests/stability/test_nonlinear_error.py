@@ -69,6 +69,97 @@ def test_ascent_is_within_5_percent_of_exact_and_never_above(case):
     assert 0.95 * exact.error[0] <= found.error[0] <= exact.error[0] * (1 + 1e-9)
 
 
+@pytest.mark.parametrize(
+    ("model", "radius", "share"),
+    [
+        (F.exponential_sum([1.0, 0.3], [0.5, 0.4]), 0.3, 0.95),
+        (ExponentialSum([0.3 + 1j, 0.3 - 1j, 1.0], [0.4, 0.4, -0.3]), 0.3, 0.95),
+        (
+            perdure.approximate(F.polynomial(2.0), 4),
+            0.0713,
+            0.9,
+        ),  # 1024 steps are too few for rates of 0.07 and 3.6: a mean over 0.4 of the shortest time constant
+    ],
+    ids=["real", "pair", "polynomial"],
+)
+def test_ascent_and_exact_are_infinite_from_the_same_radius(model, radius, share):
+    """Without a horizon both are about [0, inf): what diverges within the radii does so in both, and below the radius the search finds this share."""
+    radii = [0.0, 0.5 * radius, 2 * radius]
+    target = F.exponential_sum([0.5, 1.5], [1.0, -0.5])
+    exact = perturbation_error(model, target, radii, groups="recurrent")
+    found = perturbation_error(model, target, radii, groups="recurrent", method="ascent", perturbations=2)
+    assert found.divergence_radius == exact.divergence_radius == pytest.approx(radius, rel=0.02)
+    assert np.isinf(found.error).tolist() == np.isinf(exact.error).tolist() == [False, False, True]
+    assert (share * exact.error[:2] <= found.error[:2]).all()
+    assert (found.error[:2] <= exact.error[:2] * (1 + 1e-9)).all()
+    assert found.horizon == pytest.approx(8.0 / min(0.5, model.rates.real.min()), rel=0.01)
+    at = perturbation_error(model, target, [exact.divergence_radius], groups="recurrent", method="ascent", perturbations=2)
+    assert np.isinf(at.error[0])
+
+
+def test_a_target_slower_than_the_horizon_counts_up_to_it():
+    """e^{-t/50} on 12 units of time: int_12^inf = 39.33 and twice e^{-12/50} less than on [0, inf), by either method, and nothing diverges."""
+    model, target, radii = F.exponential_sum([1.0, 0.3], [0.5, 0.4]), F.exponential(0.02), [0.0, 0.4]
+    options = {"groups": "recurrent", "horizon": 12.0}
+    exact = perturbation_error(model, target, radii, **options)
+    found = perturbation_error(model, target, radii, method="ascent", perturbations=2, **options)
+    assert ((0.95 * exact.error <= found.error) & (found.error <= exact.error * (1 + 1e-9))).all()
+    assert found.divergence_radius == exact.divergence_radius == np.inf
+    assert "on a finite horizon no norm is infinite" in found.status
+    whole = perturbation_error(model, target, [0.0], groups="recurrent")
+    missed = 50 * np.exp(-12 / 50) - 0.4 / 0.3 * np.exp(-3.6) - 0.5 * np.exp(-12)  # of the kernel
+    assert float(whole.error[0] - exact.error[0]) == pytest.approx(missed + missed_slope(), rel=1e-6)
+
+
+def missed_slope() -> float:
+    """|D(12)| for D(t) = e^{-t/50} - 0.5 e^{-t} - 0.4 e^{-0.3 t}, which falls from its maximum on."""
+    return float(np.exp(-12 / 50) - 0.5 * np.exp(-12) - 0.4 * np.exp(-3.6))
+
+
+def test_a_linear_model_is_its_own_target_where_none_is_given():
+    one = F.exponential(1.0)
+    for method in ("exact", "ascent", "sample"):
+        found, itself = (perturbation_error(one, t, [0.0, 0.4], groups="recurrent", method=method, perturbations=2) for t in (None, one))
+        np.testing.assert_allclose(found.error, itself.error, atol=1e-12)
+        assert found.target_norm == pytest.approx(3.0 if method != "ascent" else 3.0 - 2 * np.exp(-8.0), rel=1e-6)
+
+
+class Held(torch.nn.Module):
+    """int e^{-s/2} x(t - s) ds of inputs that are held over steps of 0.1, exactly."""
+
+    input_size = 1
+
+    def __init__(self):
+        super().__init__()
+        self.gain = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        decay = np.exp(-0.05)
+        y, out = torch.zeros_like(x[:, 0]), []
+        for t in range(x.shape[1]):
+            y = decay * y + (1 - decay) / 0.5 * x[:, t]
+            out.append(y)
+        return self.gain * torch.stack(out, 1)
+
+
+def test_the_rule_by_which_a_target_is_sampled():
+    """Rectangles 0.1 e^{-0.05 k} against the integrals over the steps: 2.0504 - 2 in the steady state, twice (0.1 - 0.0975) over 0.1 for a jump from -x to x."""
+    target, options = F.exponential(0.5), {"dt": 0.1, "horizon": 25.6}
+    found = sobolev_distance(Held(), target, **options)
+    steady = 0.1 / (1 - np.exp(-0.05)) - 2.0
+    assert steady == pytest.approx(0.1 / 2, rel=0.02)  # dt rho(0) / 2
+    assert float(found) == pytest.approx(steady + 2 * (0.1 - (1 - np.exp(-0.05)) / 0.5) / 0.1, abs=1e-5)
+    assert "against the target sampled at dt = 0.1 by the rectangle rule, O(dt) from the functional itself" in found.status
+    held = sobolev_distance(Held(), target, hold=True, **options)
+    assert held < 1e-12
+    assert "against the target on inputs held over steps of dt = 0.1" in held.status
+    assert sobolev_distance(target, Held(), hold=True, input_size=1, **options) < 1e-12
+    curve = perturbation_error(Held(), target, [0.0], perturbations=2, **options)
+    assert curve.error[0] == pytest.approx(float(found), rel=1e-6)
+    assert "against the target sampled at dt = 0.1 by the rectangle rule, O(dt)" in curve.status
+    assert perturbation_error(Held(), target, [0.0], perturbations=2, hold=True, **options).error[0] < 1e-12
+
+
 def test_all_groups_together_against_exact():
     model = F.exponential_sum([1.0, 0.3, 2.0], [0.5, 0.4, -0.3])
     radii = [0.0, 0.05, 0.2]
@@ -239,6 +330,7 @@ def broken_layer():
 BAD = [
     (lambda: perturbation_error(network(), TARGET, [0.1], groups="weights"), ArgumentError, "weight_ih_l0"),
     (lambda: perturbation_error(network(), TARGET, [0.1], groups=[]), ArgumentError, "non-empty"),
+    (lambda: perturbation_error(network(), TARGET, [0.1], groups=3), ArgumentTypeError, "a name or a list of names"),
     (lambda: perturbation_error(network(), TARGET, [0.1], groups=["recurrent", "recurrent_l0.raw"]), ArgumentError, "disjoint"),
     (lambda: perturbation_error(frozen_layer(), TARGET, [0.1], groups="recurrent"), ArgumentError, "requires_grad=False"),
     (lambda: perturbation_error(frozen_layer(), TARGET, [0.1], groups=["recurrent_l0.raw"]), ArgumentError, "requires_grad=False"),
@@ -256,6 +348,9 @@ BAD = [
     (lambda: perturbation_error(F.polynomial(2.0), TARGET, [0.1]), ArgumentTypeError, "perdure.approximate"),
     (lambda: perturbation_error(lambda x: x, TARGET, [0.1]), ArgumentTypeError, "torch module"),
     (lambda: sobolev_distance(network(), 3), ArgumentTypeError, "target"),
+    (lambda: sobolev_distance(network(), network(), hold=True), ArgumentError, "`hold`.*linear functional"),
+    (lambda: sobolev_distance(network(), TARGET, hold="yes"), ArgumentTypeError, "`hold` to be True or False"),
+    (lambda: perturbation_error(network(), None, [0.1], hold=True), ArgumentError, "`hold`.*linear functional"),
     (lambda: sobolev_distance(lambda x: x + torch.rand(()), TARGET, input_size=1), ModelError, "second call"),
     (lambda: sobolev_distance(lambda x: x / 0, TARGET, input_size=1), ModelError, "finite"),
 ]

@@ -202,17 +202,34 @@ def test_results_are_strict_json_and_tables():
 @pytest.mark.parametrize(("kwargs", "name"), [
     ({"radii": [-1.0]}, "radii"), ({"radii": [0.2, 0.1]}, "radii"), ({"radii": []}, "radii"), ({"radii": [np.nan]}, "radii"),
     ({"groups": "bias"}, "groups"), ({"groups": []}, "groups"), ({"method": "guess"}, "method"), ({"parametrization": "tan"}, "parametrization"),
+    ({"dt": -5}, "dt"), ({"dt": 0.1}, "dt"), ({"bound": -1.0}, "bound"), ({"input_size": 2}, "input_size"), ({"batch_first": True}, "batch_first"), ({"hold": True}, "hold"),
+    ({"target": 0.0 * F.exponential(1.0)}, "target"), ({"target": 0.0 * F.exponential(1.0), "method": "sample"}, "target"),
     ({"seed": -1}, "seed"), ({"parametrization": Inverse(b=5.0)}, "parametrization"), ({"horizon": -1.0}, "horizon"), ({"starts": 1}, "starts"), ({"perturbations": 0}, "perturbations"),
 ])  # fmt: skip
 def test_refusals(kwargs, name):
     one = F.exponential(1.0)
     with pytest.raises(ValueError, match=f"`{name}`"):
-        perturbation_error(one, one, **({"radii": [0.1]} | kwargs))
+        perturbation_error(one, **({"target": one, "radii": [0.1]} | kwargs))
 
 
-def test_a_seed_is_an_integer():
-    with pytest.raises(TypeError, match="`seed`"):
-        perturbation_error(F.exponential(1.0), F.exponential(1.0), [0.1], seed="a")
+@pytest.mark.parametrize(
+    "kwargs", [{"seed": "a"}, {"groups": 3}, {"groups": [3]}, {"groups": None}, {"input_size": "x"}, {"dt": "x"}, {"bound": None}], ids=str
+)
+def test_types_that_do_not_fit(kwargs):
+    with pytest.raises(TypeError, match=f"`{next(iter(kwargs))}`"):
+        perturbation_error(F.exponential(1.0), F.exponential(1.0), [0.1], **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "name"), [({"dt": -5}, "dt"), ({"bound": 0.0}, "bound"), ({"input_size": 2}, "input_size"), ({"hold": True}, "hold")]
+)
+def test_refusals_of_the_distance(kwargs, name):
+    with pytest.raises(ValueError, match=f"`{name}`"):
+        sobolev_distance(F.exponential(1.0), F.exponential(2.0), **kwargs)
+
+
+def test_distance_to_nothing_is_the_norm():
+    assert sobolev_distance(F.exponential(0.5), 0.0 * F.exponential(1.0)) == pytest.approx(4.0)
 
 
 def test_models_are_exponential_sums_or_modules_of_the_same_input():

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdure import _checks
 from perdure._typing import Array
+from perdure.errors import ArgumentError
+
+
+def no_target(target: Any) -> ArgumentError:
+    """The error for a target that is 0 on the horizon (to be raised by the caller)."""
+    return _checks.fail("target", "other than zero", repr(target), "nothing is to be remembered: every model with readout 0 is exact")
 
 
 class SobolevDistance(float):

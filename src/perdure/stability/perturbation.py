@@ -19,8 +19,10 @@ from perdure.parametrizations import Parametrization, get
 from perdure.stability.ascent import Problem, drawn, sup
 from perdure.stability.bounds import certificate
 from perdure.stability.curve import PerturbationCurve
+from perdure.stability.distance import no_target
 from perdure.stability.network import GROUPS, Network
-from perdure.stability.norm import check_pair, sobolev_distance
+from perdure.stability.nonlinear.groups import listed
+from perdure.stability.norm import check_pair, sobolev_distance, unused
 from perdure.stability.sobolev import Nodes, exact
 
 METHODS = ("auto", "exact", "ascent", "sample")
@@ -47,17 +49,18 @@ def perturbation_error(
     target: LinearFunctional | Any,
     radii: Sequence[float] | Array,
     *,
-    groups: str | Sequence[str] = "all",
+    groups: str | Sequence[str] | Any = "all",
     method: str = "auto",
     parametrization: str | Parametrization | None = None,
     horizon: float | None = None,
     seed: int | Any = 0,
     starts: int = 6,
     perturbations: int = 30,
-    dt: float | None = None,
-    bound: float = 1.0,
-    input_size: int | None = None,
-    batch_first: bool | None = None,
+    dt: float | Any = None,
+    bound: float | Any = 1.0,
+    input_size: int | Any = None,
+    batch_first: bool | Any = None,
+    hold: bool | Any = False,
 ) -> PerturbationCurve:
     r"""E_m(beta) = sup { ||H - H^(theta~)||_{W1} : |theta~ - theta|  <= beta } (Wang, Li & Li 2024, Def. 3.4).
 
@@ -65,38 +68,45 @@ def perturbation_error(
     imaginary parts are trained as they are), input rows u_k of unit length and the readout c. Each group moves in a ball of radius beta of its own
     norm: recurrent in the max norm of v (diagonal stays diagonal: its spectral norm), input in the spectral norm, readout in Euclid's. Method
     "exact" takes the norm in closed form on [0, inf) and searches the sup by ascent from several starts: the norm is exact, the sup a lower bound
-    from a search, bracketed by `upper`, and never below the samples of the same seed.
+    from a search, bracketed by `upper`, and never below the samples of the same seed. Method "ascent" climbs in weights and inputs as it does for modules, on inputs that are held over
+    steps: a lower bound of the exact value, on a finite horizon, but for the radius from which E is infinite, which is known from the rates.
 
     **Any torch module.** Each trained tensor moves in its own ball: matrices in the spectral norm, vectors in Euclid's, the raw values of a diagonal
     recurrent weight in the max norm. Weights and inputs climb together (method "ascent"): a lower bound, on a horizon of finitely many steps, with the model in float64 and
-    evaluation mode and outputs less those for no input. Where a move makes the state of rest unstable E is infinite, from a radius found by bisection.
+    evaluation mode and outputs less those for no input. Where a move makes the state of rest unstable E is infinite, from a radius found by bisection: by the eigenvalues of a step for models
+    that `perdure.linearise` understands and for such layers inside others; elsewhere by the response on up to eight horizons, where growth slower than about 1/(8 horizon) is not seen. The
+    `status` says which. A linear target is what `target(x, dt)` gives, the rectangle rule y_k = dt sum_j rho(j dt)^T x_{k-j}: O(dt) from the functional itself, about dt rho(0) / 2 in the
+    steady state. A smaller dt or `hold` makes that go away.
 
     Method "sample" is the protocol of the paper: the largest of some random perturbations of full length, with norms as above, which shows by how much
     sampling underestimates.
 
     Args:
         model: an exponential sum, for instance from `perdure.approximate`, or a torch module.
-        target: a functional, a module or a callable of the same input size; None compares a module with itself, unmoved.
+        target: a functional, a module or a callable of the same input size; None compares a model with itself, unmoved.
         radii: beta, increasing, non-negative, in units of the trained values.
         groups: "all", or some of "recurrent", "input", "readout", for modules also "bias", "other", and names of parameters or of parts.
         method: "auto" (exact where it can be, else ascent), "exact", "ascent" or "sample".
         parametrization: of a linear model: "direct" (default), "exp", "softplus", "inverse" or a `Parametrization`. Modules have their own.
-        horizon: integration time of the norm; None means infinity for linear models, 256 steps for modules. On a finite horizon T nothing
-            diverges but what grows, which hides the curse of memory for beta < 1/T.
+        horizon: integration time of the norm. None means infinity for linear models; with "ascent" they are searched on 8 time constants of the slowest rate, of the model and of a target
+            that is an exponential sum, in at most 1024 steps, so that E is what is found there, and infinite from the divergence radius on. For modules None means 256 steps.
+            On a finite horizon T the norm of a linear model is finite whatever moves, which hides the curse of memory for beta < 1/T, and a target slower than T counts up to T.
         seed: for random starts and samples; global generators are left alone.
         starts: of the exact method's ascent for each radius, the most promising of some dozens that are looked at.
         perturbations: samples a radius for method "sample"; the same ones are among the starts of the others.
-        dt: time between steps of a module; None takes its own `dt`, else 1. For "ascent" on linear models inputs are held so long.
-        bound: largest |x|_inf of the inputs of a nonlinear model.
+        dt: time between steps of a module; None takes its own `dt`, else 1. For "ascent" on linear models inputs are held so long; None: 1/20 of the shortest time constant, or longer where
+            1024 of these do not make the horizon that None stands for. The exact method has none.
+        bound: largest |x|_inf of the inputs of a nonlinear model; without effect on linear ones.
         input_size: d of a module that does not tell.
         batch_first: whether a module has the batch on axis 0; None asks its attribute of that name.
+        hold: apply a linear target of a module to inputs that are held over each step, without error of discretisation, in place of the rectangle rule. Linear models always are on held inputs.
 
     Returns:
         A `PerturbationCurve`.
 
     Raises:
         ValueError: radii negative or not increasing, unknown names, frozen parameters asked for, input or output sizes that differ, rates outside the map's
-            range, a target that is 0, a module whose outputs are random or not finite.
+            range, a target that is 0, a module whose outputs are random or not finite, arguments that have no meaning for the model and method.
         TypeError: a model that is neither an exponential sum nor a module.
 
     >>> from perdure import functionals as F
@@ -111,14 +121,24 @@ def perturbation_error(
     """
     radii = _checks.radii(radii)
     method = _checks.choice(method, "method", METHODS)
+    target = model if target is None and isinstance(model, ExponentialSum) else target
     exactly = isinstance(model, ExponentialSum) and isinstance(target, LinearFunctional) and method != "ascent"
     if not exactly:
-        return _searched(
-            model, target, radii, groups, method, parametrization, (dt, horizon, bound, seed, perturbations, input_size, batch_first)
-        )
+        rest = (dt, horizon, bound, seed, perturbations, input_size, batch_first)
+        return _searched(model, target, radii, groups, method, parametrization, hold, rest)
     check_pair(model, target)
+    _refused(model, dt, bound, input_size, batch_first, hold)
     with one_thread():
         return _exactly(model, target, radii, _groups(groups), method, parametrization, (horizon, starts, perturbations, seed))
+
+
+def _refused(model: ExponentialSum, dt: Any, bound: Any, input_size: Any, batch_first: Any, hold: Any) -> None:
+    """What has no meaning for exact norms in continuous time."""
+    unused(model, dt=dt, bound=bound, input_size=input_size)
+    for name, value, none in (("dt", dt, None), ("batch_first", batch_first, None), ("hold", hold, False)):
+        if value is not none:
+            fix = "its norms are in continuous time, and no sequence is run: leave it out, or pass method='ascent'"
+            raise _checks.fail(name, f"{none} for exact norms", value, fix)
 
 
 def _exactly(
@@ -138,6 +158,9 @@ def _exactly(
     map_ = get("direct" if parametrization is None else parametrization, fastest=float(model.rates.real.max()))
     method = "sample" if method == "sample" else "exact"
     seed = _checks.positive_int(seed, "seed", "pass a non-negative integer", least=0)
+    target_norm = sobolev_distance(target, 0.0 * target, horizon=horizon)
+    if target_norm <= 0:
+        raise no_target(target)
     nominal = sobolev_distance(model, target, horizon=horizon)
     options = Options(horizon, starts, perturbations, seed, nominal)
 
@@ -145,7 +168,7 @@ def _exactly(
     together = Network(model, map_, names)
     for chosen in dict.fromkeys([names, *((name,) for name in names)]):
         search = _ascended if method == "exact" else _sampled
-        raw[chosen] = search(Network(model, map_, chosen), target, radii, options)
+        raw[chosen] = search(Network(model, map_, chosen, fold=method == "exact"), target, radii, options)
     for part in raw:  # the ball of one group lies in the product of all
         if method == "exact":
             raw[names] = np.maximum(raw[names], raw[part])
@@ -164,17 +187,17 @@ def _exactly(
         ball="; ".join(BALLS[name] for name in names),
         horizon=horizon,
         width=model.width,
-        target_norm=sobolev_distance(target, 0.0 * target, horizon=horizon),
+        target_norm=target_norm,
         seed=seed,
     )
 
 
 def _searched(
-    model: Any, target: Any, radii: Array, groups: Any, method: str, parametrization: Any, rest: tuple[Any, ...]
+    model: Any, target: Any, radii: Array, groups: Any, method: str, parametrization: Any, hold: Any, rest: tuple[Any, ...]
 ) -> PerturbationCurve:
     """By search over weights and inputs: modules, nonlinear targets, and method "ascent" of linear models."""
     from perdure.stability.nonlinear import measure
-    from perdure.stability.nonlinear.held import HeldModes, HeldTarget
+    from perdure.stability.nonlinear.held import HeldModes, HeldTarget, grid, held
 
     dt, horizon, *others = rest
     if method == "exact":
@@ -187,8 +210,9 @@ def _searched(
     name = "sample" if method == "sample" else "ascent"
     if isinstance(model, ExponentialSum):
         map_ = get("direct" if parametrization is None else parametrization, fastest=float(model.rates.real.max()))
-        dt = 0.05 / float(np.abs(model.rates).max()) if dt is None else _checks.positive(dt, "dt")
-        model = HeldModes(Network(model, map_, GROUPS), dt)
+        endless, dt = horizon is None, None if dt is None else _checks.positive(dt, "dt", "it is the time between steps")
+        dt, horizon = grid(model, target, dt, horizon)
+        model = HeldModes(Network(model, map_, GROUPS), dt, endless)
         target = HeldTarget(target) if isinstance(target, LinearFunctional) else target
     elif parametrization is not None:
         raise _checks.fail("parametrization", "None for a module", parametrization, "a module is moved in the weights that it trains")
@@ -197,18 +221,14 @@ def _searched(
             f"expected argument `model` to be an exponential sum or a torch module, but got {type(model).__name__}: the weights of a linear model are its "
             "rates and coefficients; call perdure.approximate(model, width) first"
         )
+    elif hold:
+        target = held(target, hold)
     with one_thread():
         return measure.curve(model, target, radii, groups, name, measure.options(model, dt, horizon, *others))
 
 
-def _groups(groups: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(groups, str):
-        if groups == "all":
-            return GROUPS
-        groups = [groups]
-    chosen = [_checks.choice(name, "groups", ("all", *GROUPS)) for name in groups]
-    if not chosen:
-        raise _checks.fail("groups", "non-empty", list(groups), "use 'all' or some of 'recurrent', 'input', 'readout'")
+def _groups(groups: Any) -> tuple[str, ...]:
+    chosen = [_checks.choice(name, "groups", ("all", *GROUPS)) for name in listed(groups)]
     return GROUPS if "all" in chosen else tuple(name for name in GROUPS if name in chosen)
 
 

@@ -71,6 +71,9 @@ def fit(
       and of their slopes. With Gauss-Newton steps the linear readout of a ContinuousRNN is solved for. Weights are rounded to the model's type at the end.
     * "adam": mean square error on white sequences, in the model's own type and in training mode; a step is an epoch.
 
+    A linear functional is learned, and measured, as what `target(x, dt)` gives: the rectangle rule y_k = dt sum_j rho(j dt)^T x_{k-j}, O(dt) from the functional in continuous time, about
+    dt rho(0) / 2 in the steady state. Take a smaller dt to be nearer, or `perdure.sobolev_distance(..., hold=True)` to measure on held inputs.
+
     Args:
         model: a torch module, (B, T, d) -> (B, T, o), or (T, B, d) where it says batch_first = False. Parameters without gradients stay.
         target: a functional, see `perdure.functionals`, or a pair (inputs (B, T, d), outputs (B, T, o)).

@@ -74,7 +74,23 @@ def kinds(module: nn.Module) -> dict[str, tuple[str, str]]:
     return found
 
 
-def select(module: nn.Module, groups: str | Sequence[str], trained: Sequence[str]) -> list[Group]:
+def listed(groups: object) -> list[str]:
+    """Names of groups as a list; one name may stand by itself.
+
+    Raises:
+        ArgumentTypeError: something else than names.
+        ArgumentError: none at all.
+    """
+    if isinstance(groups, str):
+        return [groups]
+    if not isinstance(groups, Sequence) or not all(isinstance(name, str) for name in groups):
+        raise ArgumentTypeError(f"expected argument `groups` to be a name or a list of names, but got {groups!r}: for example 'recurrent'")
+    if not groups:
+        raise _checks.fail("groups", "non-empty", list(groups), "use 'all' or some names")
+    return list(groups)
+
+
+def select(module: nn.Module, groups: object, trained: Sequence[str]) -> list[Group]:
     """The groups that the user asked for.
 
     Args:
@@ -91,12 +107,7 @@ def select(module: nn.Module, groups: str | Sequence[str], trained: Sequence[str
         raise ArgumentError(
             f"expected argument `model` to have parameters, but got none in {type(module).__name__}: without weights nothing can be moved"
         )
-    if isinstance(groups, str):
-        groups = [groups]
-    elif not isinstance(groups, Sequence) or not all(isinstance(name, str) for name in groups):
-        raise ArgumentTypeError(f"expected argument `groups` to be a name or a list of names, but got {groups!r}: for example 'recurrent'")
-    if not groups:
-        raise _checks.fail("groups", "non-empty", list(groups), "use 'all' or some names")
+    groups = listed(groups)
     available = list(dict.fromkeys(group for group, _ in table.values()))
     if "all" in groups:
         if len(groups) > 1:

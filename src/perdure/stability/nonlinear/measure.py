@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +20,13 @@ from perdure.errors import ArgumentTypeError, ModelError
 from perdure.functionals.base import LinearFunctional
 from perdure.functionals.quadrature import finite_w1
 from perdure.stability.curve import PerturbationCurve
-from perdure.stability.distance import SobolevDistance
+from perdure.stability.distance import SobolevDistance, no_target
 from perdure.stability.nonlinear.ascent import Points
 from perdure.stability.nonlinear.copies import Copies
 from perdure.stability.nonlinear.gap import Gap, whole_steps
 from perdure.stability.nonlinear.groups import Group, described, kinds, select
 from perdure.stability.nonlinear.growth import Growth
+from perdure.stability.nonlinear.held import HeldModes, sampled
 from perdure.stability.nonlinear.inputs import patterns, starts
 from perdure.stability.nonlinear.search import Search
 from perdure.stability.nonlinear.slope import at_zero
@@ -136,9 +137,7 @@ def case(model: Any, target: Any, chosen: Options) -> Iterator[Case]:
         search = Search(gap, starts(shapes, chosen.bound), recurrent, chosen.samples, chosen.seed)
         norm, status = _norm(target, goal, search, chosen)
         if norm <= 0:
-            raise _checks.fail(
-                "target", "other than zero", repr(target), "nothing is to be remembered: every model with readout 0 is exact"
-            )
+            raise no_target(target)
         yield Case(search, module, biases, norm, status)
 
 
@@ -159,9 +158,12 @@ def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
     level, slope = point.scores.level[0], point.scores.slope[0]
     at_level, at_slope = int(level.argmax()), int(slope.argmax())
     rows = point.x.shape[1]
+    rules = [
+        f", {role} {rule}" for role, value in (("the model", model), ("against the target", target)) if (rule := sampled(value, chosen.dt))
+    ]
     status = (
         f"lower bound: best of {rows} inputs after conditional-gradient ascent (steps, switches, noise, the target's worst linear inputs; three sizes up "
-        f"to |x| = {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}{_noted(ready.gap)}"
+        f"to |x| = {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}{''.join(rules)}{_noted(ready.gap)}"
     )
     return SobolevDistance(
         float(level.max() + slope.max()), status=status, level=float(level.max()), slope=float(slope.max()),
@@ -170,7 +172,7 @@ def distance(model: Any, target: Any, chosen: Options) -> SobolevDistance:
     )  # fmt: skip
 
 
-def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], method: str, chosen: Options) -> PerturbationCurve:
+def curve(model: Any, target: Any, radii: Array, groups: Any, method: str, chosen: Options) -> PerturbationCurve:
     """E_m(beta) of a module."""
     if not isinstance(model, nn.Module):
         raise ArgumentTypeError(
@@ -186,6 +188,7 @@ def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], me
         for group in parts:
             found.append(_of_group(ready, group, nominal, radii, method))
             nominal = max(nominal, found[-1].zero, key=lambda point: float(point.total()))
+        infinite = _infinite(ready)
         slopes = [_slope(ready, group, nominal, part.smallest) for group, part in zip(parts, found, strict=True)]
     names = [group.name for group in wanted]
     joint, single = found[0], dict(zip(names, found[1:] or found, strict=True))
@@ -193,6 +196,7 @@ def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], me
     raw = np.maximum(joint.raw, least)
     for part in single.values():  # the ball of one group lies in the product of all
         raw = np.maximum(raw, part.raw)
+    rule = sampled(target, chosen.dt)
     how = "ascent from several starts" if method == "ascent" else f"{chosen.samples} random directions of full length"
     return PerturbationCurve(
         radii=radii,
@@ -202,8 +206,8 @@ def curve(model: Any, target: Any, radii: Array, groups: str | Sequence[str], me
         divergence_radius=min(joint.edge, *(part.edge for part in single.values())),
         upper=np.full(radii.shape, np.inf),
         status=(
-            f"lower bound of the sup over weights ({how}) and inputs (ascent, |x| <= {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}; "
-            f"infinite where a move makes the state of rest unstable{_noted(ready.gap)}"
+            f"lower bound of the sup over weights ({how}) and inputs (ascent, |x| <= {chosen.bound:g}) on {chosen.steps} steps of dt = {chosen.dt:g}"
+            f"{', against the target ' if rule else ''}{rule}; {infinite}{_noted(ready.gap)}"
         ),
         method=method,
         groups=tuple(names),
@@ -236,12 +240,21 @@ def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: 
     wanted = torch.as_tensor(np.union1d([0.0], radii))  # what is found at any radius is tried without a move too
     best = (search.sup if method == "ascent" else search.sampled)(balls, wanted, nominal)
     value = best.total().numpy().copy()
+    ends = _known if isinstance(ready.module, HeldModes) else _watched
+    edge = ends(ready, balls, wanted, best, value, method)
+    zero = best[torch.tensor([0])]
+    smallest = (float(wanted[1]), best[torch.tensor([1])]) if method == "ascent" and wanted.numel() > 1 else None
+    return Found(value[np.searchsorted(wanted.numpy(), radii)], zero, edge, smallest)
+
+
+def _watched(ready: Case, balls: dict[str, str], wanted: Tensor, best: Points, value: Array, method: str) -> float:
+    """The radius from which something grows; values from there on become infinite."""
+    search, edge = ready.search, float("inf")
     row = best.scores.level.argmax(1)
     x = best.x[torch.arange(row.numel()), row][:, None]
     ways = [best.moves, *((search.shifts(balls, wanted) or []) if method == "ascent" else [])]
     grown = [ready.growth.grows(moves, x) for moves in ways]  # a shift may end the decay where it is not the worst on the horizon
     endless = torch.stack(grown).any(0).numpy() | np.isinf(value)
-    edge = float("inf")
     if endless.any():
         first = int(endless.argmax())
         edge, value[first:] = float(wanted[first]), np.inf
@@ -250,9 +263,29 @@ def _of_group(ready: Case, group: Group, nominal: Points, radii: Array, method: 
             if bool(grows[first]):
                 found = ready.growth.threshold({name: move[at] for name, move in moves.items()}, x[at], low, float(wanted[first]))
                 edge = min(edge, found)
-    zero = best[torch.tensor([0])]
-    smallest = (float(wanted[1]), best[torch.tensor([1])]) if method == "ascent" and wanted.numel() > 1 else None
-    return Found(value[np.searchsorted(wanted.numpy(), radii)], zero, edge, smallest)
+    return edge
+
+
+def _known(ready: Case, balls: dict[str, str], wanted: Tensor, best: Points, value: Array, method: str) -> float:
+    """The same of a linear model, known from its rates: of samples each one that no longer decays is infinite."""
+    model, search = ready.module, ready.search
+    assert isinstance(model, HeldModes)  # as its caller has seen
+    edge = model.divergence_radius(balls)
+    if method == "ascent":
+        value[wanted.numpy() >= edge] = np.inf
+    else:
+        drawn = search.drawn(balls, wanted.repeat_interleave(search.samples))
+        value[model.endures(drawn).view(wanted.numel(), -1).any(1).numpy()] = np.inf
+    return edge
+
+
+def _infinite(ready: Case) -> str:
+    """What is called infinite, in words."""
+    if not isinstance(ready.module, HeldModes):
+        return ready.growth.described()
+    if not ready.module.endless:
+        return "on a finite horizon no norm is infinite"
+    return "infinite where a mode no longer decays, known from the rates; past the horizon nothing is seen of those that do"
 
 
 def _slope(ready: Case, group: Group, nominal: Points, smallest: tuple[float, Points] | None) -> float:

@@ -46,27 +46,37 @@ def grows(jacobian: Array, reached: Array, seen: Array, margin: float) -> bool:
     return False
 
 
-def reached_by(module: nn.Module, state: Array, size: int) -> Array:
-    """B, (n, d), by central differences."""
-    ends = [[step_map(module, sign * SMALL * unit, None, None)(state) for sign in (1, -1)] for unit in np.eye(size)]
+def reached_by(module: nn.Module, state: Array, x: Array) -> Array:
+    """B, (n, d), around the input x (d,), by central differences."""
+    ends = [[step_map(module, x + sign * SMALL * unit, None, None)(state) for sign in (1, -1)] for unit in np.eye(len(x))]
     return np.stack([(up - down) / (2 * SMALL) for up, down in ends], 1)
 
 
 def seen_in(module: nn.Module, map_: StepMap, state: Array) -> Array:
     """C, (o, n): of a torch layer its topmost h, of a module with `step` by central differences of its output."""
     if kind_of(module) is not None:
-        ends = np.cumsum([0, *(shape[0] for _, shape in map_.blocks)])
-        top = max(k for k, (name, _) in enumerate(map_.blocks) if name.startswith("h_"))
-        return np.eye(map_.size)[ends[top] : ends[top + 1]]
+        first, last = _topmost(map_)
+        return np.eye(map_.size)[first:last]
     by = SMALL * (1.0 + np.abs(state).max())
-    moved = map_.tensor(state + by * np.concatenate([np.eye(map_.size), -np.eye(map_.size)]))
-    with torch.no_grad():
-        y: Tensor = _output(module, map_, moved)
-    up, down = y.double().cpu().numpy().reshape(2, map_.size, -1)
+    moves = by * np.concatenate([np.eye(map_.size), -np.eye(map_.size)])
+    up, down = output_at(module, map_, state + moves).double().cpu().numpy().reshape(2, map_.size, -1)
     return (up - down).T / (2 * by)
 
 
-def _output(module: nn.Module, map_: StepMap, states: Tensor) -> Tensor:
-    before = states.reshape(len(states), len(map_.blocks), *map_.blocks[0][1]).transpose(0, 1)
-    given = torch.zeros(len(states), module.input_size, device=states.device, dtype=map_.dtype)  # type: ignore[arg-type]
-    return module.step(given, before)[0]  # pyright: ignore[reportCallIssue]
+@torch.no_grad()
+def output_at(module: nn.Module, map_: StepMap, states: Array) -> Tensor:
+    """Outputs (B, o) for states (B, n) and the input of the step map: of a torch layer its topmost h, which at rest is what it gives; else those of a step."""
+    given = map_.tensor(states)
+    if kind_of(module) is not None:
+        first, last = _topmost(map_)
+        return given[:, first:last]
+    before = given.reshape(len(states), len(map_.blocks), *map_.blocks[0][1]).transpose(0, 1)
+    weight = next(module.parameters(), given)
+    x = torch.as_tensor(map_.x).to(given.device, weight.dtype if weight.is_floating_point() else torch.float64)
+    return module.step(x.expand(len(states), -1), before)[0]  # pyright: ignore[reportCallIssue]
+
+
+def _topmost(map_: StepMap) -> tuple[int, int]:
+    ends = np.cumsum([0, *(shape[0] for _, shape in map_.blocks)])
+    top = max(k for k, (name, _) in enumerate(map_.blocks) if name.startswith("h_"))
+    return int(ends[top]), int(ends[top + 1])

@@ -98,7 +98,7 @@ class Search:
     def sampled(self, kinds: dict[str, str], radii: Tensor, nominal: Points) -> Points:
         """For each radius the best of random directions, every one with inputs that climb: the weights are sampled, the inputs searched."""
         radius = radii.repeat_interleave(self.samples)
-        points = self._also(nominal, self.placed(self._random(kinds, radius), radius.numel()))
+        points = self._also(nominal, self.placed(self.drawn(kinds, radius), radius.numel()))
         points = climb(self.gap, points, {}, radius, STEPS // 2)
         return self._best(points, radius, radii, 1)[0]
 
@@ -107,7 +107,7 @@ class Search:
         x = nominal.x.expand_as(points.x)
         return better(Points(points.moves, x, self.gap.scores(points.moves, x)), points)
 
-    def _random(self, kinds: dict[str, str], radius: Tensor) -> Moves:
+    def drawn(self, kinds: dict[str, str], radius: Tensor) -> Moves:
         """The same directions at every radius: the draws depend on the seed and on the order within a radius alone."""
         count = self.samples
         unit = torch.ones(count, dtype=torch.float64)
@@ -134,7 +134,7 @@ class Search:
                 moves.append({name: sign * self._shift(name, radii) if name in self.recurrent else ahead[name] for name in names})
         joint = {name: torch.cat([m[name] for m in moves]) for name in names}
         radius = radii.repeat(len(moves))
-        random = self._random(kinds, radii.repeat_interleave(self.samples))
+        random = self.drawn(kinds, radii.repeat_interleave(self.samples))
         joint = {name: torch.cat([joint[name], random[name]]) for name in names}
         return joint, torch.cat([radius, radii.repeat_interleave(self.samples)])
 
