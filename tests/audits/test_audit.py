@@ -199,6 +199,11 @@ def test_a_file_in_no_folder_is_refused(leak, tmp_path):
         leak.save(tmp_path)
 
 
+def every(step, cases):
+    """One of `step` in every run of the tests; the others, some seconds each, are in the longer checks."""
+    return [case if hasattr(case, "marks") or i % step == 0 else pytest.param(case, marks=pytest.mark.slow) for i, case in enumerate(cases)]
+
+
 def state(model):
     """Everything about a module that an audit could change."""
     if not isinstance(model, nn.Module):
@@ -240,7 +245,7 @@ def left_alone(case, **options):
     return found
 
 
-@pytest.mark.parametrize("case", COMMON, ids=str)
+@pytest.mark.parametrize("case", every(4, COMMON), ids=str)
 def test_the_model_is_left_bit_for_bit(case):
     """Through the parts that differentiate, hook, copy and move a model."""
     found = left_alone(case, **CHEAP)
@@ -253,7 +258,7 @@ def test_the_model_is_left_bit_for_bit_by_all_parts(case):
     left_alone(case, horizon=min(24, case.length or 24), lengths=(1, 2), budget=20.0)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", every(2, CASES), ids=str)
 def test_also_when_it_raises_half_way(case):
     model = case.build()
     if not isinstance(model, nn.Module):
